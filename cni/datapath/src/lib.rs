@@ -2,6 +2,14 @@
 //!
 //! The only crate with `unsafe` (in `sys.rs`), with `setns` and with netlink writes. Synchronous: a netlink socket
 //! belongs to the namespace it was opened in, so node and Pod each have one and hardly anything switches namespaces.
-//! It never asks who gets which address: that is in the [`Wiring`] it is given.
+//! It never asks who gets which address: that is in the [`wiring::Wiring`] it is given.
 
+pub mod check;
+pub mod fault;
+pub mod lock;
+pub mod netns;
+pub mod ports;
+pub mod segment;
+pub mod unwire;
+pub mod wire;
 pub mod wiring;
