@@ -91,11 +91,13 @@ impl Announcer {
             for frame in Frame::announcements(told.mac, address) {
                 let fd = self.socket.as_raw_fd();
                 let sent = sendto(fd, frame.as_bytes(), link, MsgFlags::empty());
-                outcome = outcome.and(sent.map(drop).map_err(|errno| AnnounceError::Send {
-                    ifname: told.ifname.clone(),
-                    address,
-                    source: errno.into(),
-                }));
+                if let (Err(errno), Ok(())) = (sent, &outcome) {
+                    outcome = Err(AnnounceError::Send {
+                        ifname: told.ifname.clone(),
+                        address,
+                        source: errno.into(),
+                    });
+                }
             }
         }
         outcome

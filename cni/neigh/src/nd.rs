@@ -1,4 +1,4 @@
-//! Neighbour solicitation and advertisement (RFC 4861): IPv6 header, ICMPv6 message, link-layer address option.
+//! Neighbour solicitation and advertisement (RFC 4861): IPv6 header, `ICMPv6` message, link-layer address option.
 //!
 //! Parsing checks what RFC 4861, 7.1 tells a receiver to check: hop limit 255 (so nobody beyond a router can have sent
 //! it), checksum, code, lengths, option lengths, target.
@@ -133,7 +133,7 @@ pub(crate) fn parse(packet: &[u8], frame_source: MacAddr) -> Option<Said> {
         ADVERTISEMENT => (Kind::Announcement, target, TARGET_LINK_LAYER, None),
         _ => return None,
     };
-    let option = link_layer(options, wanted)?;
+    let option = link_layer(options, wanted).ok()?;
     if (kind == Kind::Probe && option.is_some())
         || address.is_unspecified()
         || address.is_multicast()
@@ -148,20 +148,22 @@ pub(crate) fn parse(packet: &[u8], frame_source: MacAddr) -> Option<Said> {
     })
 }
 
-/// The link-layer address in the first option of the wanted type, if there is one; outer `None` where an option is
-/// malformed, which makes the whole message invalid.
-fn link_layer(mut options: &[u8], wanted: u8) -> Option<Option<MacAddr>> {
+/// An option without a length, longer than the message, or with a MAC that no host can have: the message is invalid.
+struct Malformed;
+
+/// The link-layer address in the first option of the wanted type.
+fn link_layer(mut options: &[u8], wanted: u8) -> Result<Option<MacAddr>, Malformed> {
     let mut found = None;
-    while !options.is_empty() {
-        let length = usize::from(*options.get(1)?) * 8;
-        if length == 0 {
-            return None;
+    while let Some(&kind) = options.first() {
+        let length = options.get(1).map_or(0, |units| usize::from(*units) * 8);
+        let (option, rest) = options.split_at_checked(length).ok_or(Malformed)?;
+        if option.is_empty() {
+            return Err(Malformed);
         }
-        let (option, rest) = options.split_at_checked(length)?;
-        if option[0] == wanted && found.is_none() {
-            found = Some(mac_at(option, 2)?);
+        if kind == wanted && found.is_none() {
+            found = Some(mac_at(option, 2).ok_or(Malformed)?);
         }
         options = rest;
     }
-    Some(found)
+    Ok(found)
 }

@@ -111,7 +111,7 @@ pub enum ResolveError {
 /// address. Opening and closing each wait for an RCU grace period (8 to 16 ms): open it once and keep it.
 #[derive(Debug)]
 pub struct Socket {
-    socket: socket2::Socket,
+    inner: socket2::Socket,
     ifindex: usize,
     mac: MacAddr,
 }
@@ -147,7 +147,7 @@ impl Socket {
             source: errno.into(),
         })?;
         Ok(Self {
-            socket,
+            inner: socket,
             ifindex: link.ifindex(),
             mac,
         })
@@ -163,7 +163,7 @@ impl Socket {
     /// # Errors
     /// `ENETDOWN` when the interface is down, `EAGAIN` or `ENOBUFS` when its queue is full, `ENXIO` when it is gone.
     pub fn send(&self, frame: &Frame) -> io::Result<()> {
-        send(self.socket.as_raw_fd(), frame.as_bytes(), MsgFlags::empty())?;
+        send(self.inner.as_raw_fd(), frame.as_bytes(), MsgFlags::empty())?;
         Ok(())
     }
 
@@ -181,7 +181,7 @@ impl Socket {
     /// `WouldBlock` when the queue is empty; `ENETDOWN` once after the interface went down or away.
     pub fn receive(&self) -> io::Result<Option<Observation>> {
         let mut bytes = [0; filter::SNAP_BYTES as usize];
-        let (length, from) = recvfrom::<LinkAddr>(self.socket.as_raw_fd(), &mut bytes)?;
+        let (length, from) = recvfrom::<LinkAddr>(self.inner.as_raw_fd(), &mut bytes)?;
         // Between its opening and its binding the socket hears every interface.
         let ours = from.is_some_and(|from| from.ifindex() == self.ifindex);
         Ok(bytes.get(..length).filter(|_| ours).and_then(Frame::parse))
@@ -280,12 +280,12 @@ pub fn resolve(
 
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.inner.as_fd()
     }
 }
 
 impl AsRawFd for Socket {
     fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        self.inner.as_raw_fd()
     }
 }
