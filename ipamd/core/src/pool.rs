@@ -1,0 +1,75 @@
+//! The addresses of one network in one rack, and which of them may be handed out.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use proto_ids::{NetworkName, PoolName, RackName, Route};
+
+use crate::range::{AddressRange, AddressSet, Family, bits};
+
+/// The addresses of one network in one rack. One family; dual stack is two pools of one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Unique on the node.
+    pub name: PoolName,
+    /// The network it belongs to.
+    pub network: NetworkName,
+    /// The rack it belongs to.
+    pub rack: RackName,
+    /// The subnet configured on the rack's switch.
+    pub subnet: IpNet,
+    /// What may be handed out; empty: the whole subnet.
+    pub ranges: Vec<AddressRange>,
+    /// What may not be handed out.
+    pub exclude: Vec<AddressRange>,
+    /// The switch on this subnet.
+    pub gateway: Option<IpAddr>,
+    /// How long an address rests after it was released for good.
+    pub quarantine: Duration,
+    /// Static routes, never a default route.
+    pub routes: Vec<Route>,
+    /// Whether its addresses are probed on the wire ahead of time.
+    pub probe: bool,
+}
+
+impl Pool {
+    /// The pool's family.
+    pub const fn family(&self) -> Family {
+        match self.subnet {
+            IpNet::V4(_) => Family::V4,
+            IpNet::V6(_) => Family::V6,
+        }
+    }
+
+    /// What may be handed out: the ranges without exclusions, routers, and the addresses no host may have.
+    pub(crate) fn usable(&self) -> AddressSet {
+        let mut usable = AddressSet::default();
+        if self.ranges.is_empty() {
+            usable.insert(AddressRange::from(self.subnet).bits());
+        }
+        for range in &self.ranges {
+            usable.insert(range.bits());
+        }
+        for range in &self.exclude {
+            usable.remove(range.bits());
+        }
+        let routers = self.routes.iter().filter_map(|route| route.via);
+        for router in routers.chain(self.gateway).chain(self.unassignable()) {
+            usable.remove((bits(router), bits(router)));
+        }
+        usable
+    }
+
+    /// IPv4: network and broadcast address, which /31 (RFC 3021) and /32 do not have.
+    /// IPv6: the subnet-router anycast address (RFC 4291, 2.6.1), which /127 (RFC 6164) and /128 do not have.
+    pub(crate) fn unassignable(&self) -> Vec<IpAddr> {
+        match self.subnet {
+            IpNet::V4(v4) if v4.prefix_len() <= 30 => {
+                vec![v4.network().into(), v4.broadcast().into()]
+            }
+            IpNet::V6(v6) if v6.prefix_len() <= 126 => vec![v6.network().into()],
+            _ => Vec::new(),
+        }
+    }
+}
