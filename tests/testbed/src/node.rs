@@ -1,0 +1,372 @@
+//! A node: a machine with uplinks into its rack's TOR, a disk that survives a reboot, and a boot id of its own.
+//!
+//! `/run` is a fresh tmpfs at each boot; what a node keeps (`/var/lib/berth`, `/etc/cni/net.d`, …) lies in the world's
+//! folder. A reboot kills everything inside, so that namespaces, links and `/run` are gone, as after a power cut.
+
+use std::{
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    ops::Deref,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    address::{Net, mac},
+    binaries,
+    namespace::{Namespace, Start},
+    rack::Rack,
+    state::Claim,
+};
+
+/// Where Debian puts the reference plugins.
+const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
+
+/// Folders that survive a reboot, by their path inside.
+const DISK: [&str; 9] = [
+    "/etc/berth",
+    "/etc/cni/net.d",
+    "/opt/cni/bin",
+    "/var/lib/berth",
+    "/var/lib/cni",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/log/pods",
+    "/var/log/containers",
+];
+
+/// Overlays give mount points below folders of the machine that must not change; their upper layers are in memory.
+/// The disk is bound first: the overlays may cover the folder it is in. At the end everything is shared, as on a
+/// real machine: containers with mount propagation need it.
+const MOUNTS: &str = "mount -t tmpfs tmpfs /mnt
+mkdir /mnt/disk; mount --bind \"$BERTH_DISK\" /mnt/disk
+mount --bind \"$BERTH_BOOT_ID\" /proc/sys/kernel/random/boot_id
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir -p /run/berth /run/netns /run/lock
+for d in /etc /opt /var/lib /var/log; do
+  mkdir -p /mnt/upper$d /mnt/work$d
+  o=lowerdir=$d,upperdir=/mnt/upper$d,workdir=/mnt/work$d
+  mount -t overlay overlay -o $o $d 2>/dev/null || mount -t overlay overlay -o $o,userxattr $d
+done
+for d in $BERTH_FOLDERS; do
+  mkdir -p $d /mnt/disk$d; mount --bind /mnt/disk$d $d
+done
+umount -l /mnt
+mount --make-rshared /";
+
+/// What a node shall be.
+#[derive(Clone, Debug)]
+pub struct NodeSpec {
+    pub(crate) name: String,
+    pub(crate) rack: String,
+    addressed: Vec<Net>,
+}
+
+impl NodeSpec {
+    /// A node with two uplinks without addresses.
+    pub fn new(name: &str, rack: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            rack: rack.to_owned(),
+            addressed: Vec::new(),
+        }
+    }
+
+    /// The uplink of this network carries the node's own addresses, with the default route by the first such.
+    #[must_use]
+    pub fn with_address(mut self, net: Net) -> Self {
+        self.addressed.push(net);
+        self
+    }
+}
+
+/// A node of the world. Use it like its [`Namespace`].
+#[derive(Debug)]
+pub struct Node {
+    spec: NodeSpec,
+    number: u8,
+    dir: PathBuf,
+    rack: Arc<Rack>,
+    keep: bool,
+    claim: Arc<Mutex<Claim>>,
+    namespace: Option<Namespace>,
+}
+
+impl Deref for Node {
+    type Target = Namespace;
+
+    /// # Panics
+    /// The node is powered off: there is nothing to run anything in.
+    #[expect(
+        clippy::panic,
+        reason = "a mistake of the test itself, with the place where it was made"
+    )]
+    #[track_caller]
+    fn deref(&self) -> &Namespace {
+        match &self.namespace {
+            Some(namespace) => namespace,
+            None => panic!("node {} is powered off", self.spec.name),
+        }
+    }
+}
+
+impl Node {
+    pub(crate) fn new(
+        spec: NodeSpec,
+        number: u8,
+        rack: Arc<Rack>,
+        claim: Arc<Mutex<Claim>>,
+        keep: bool,
+    ) -> Result<Self> {
+        // The longest port name is `<node>-ext`, and the kernel takes 15 bytes.
+        ensure!(
+            spec.name.len() <= 11,
+            "node name {} is longer than 11 bytes",
+            spec.name
+        );
+        let dir = lock(&claim).dir().join(&spec.name);
+        let mut node = Self {
+            spec,
+            number,
+            dir,
+            rack,
+            keep,
+            claim,
+            namespace: None,
+        };
+        for folder in DISK {
+            create(&node.disk(folder))?;
+        }
+        node.install_plugins()?;
+        node.power_on()?;
+        Ok(node)
+    }
+
+    pub(crate) fn spec_name(&self) -> &str {
+        &self.spec.name
+    }
+
+    pub(crate) fn world_name(&self) -> String {
+        let world = self.dir.parent().and_then(Path::file_name);
+        world.unwrap_or_default().to_string_lossy().into_owned()
+    }
+
+    /// Its machine, unless it is powered off.
+    pub fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.as_ref()
+    }
+
+    /// Its rack.
+    pub fn rack(&self) -> &Rack {
+        &self.rack
+    }
+
+    /// Its own IPv4 address on a network, whether the uplink carries it or not.
+    pub fn address4(&self, net: Net) -> Ipv4Addr {
+        self.rack.addresses().v4(net, self.station())
+    }
+
+    /// Its own IPv6 address on a network, whether the uplink carries it or not.
+    pub fn address6(&self, net: Net) -> Ipv6Addr {
+        self.rack.addresses().v6(net, u16::from(self.station()))
+    }
+
+    /// The MAC of an uplink; the same after a reboot.
+    pub fn uplink_mac(&self, net: Net) -> String {
+        mac(self.rack.addresses().number, self.station(), net)
+    }
+
+    /// A file that survives a reboot, as the caller reaches it, also while the node is off.
+    pub fn disk(&self, inside: impl AsRef<Path>) -> PathBuf {
+        let inside = inside.as_ref();
+        self.dir
+            .join("disk")
+            .join(inside.strip_prefix("/").unwrap_or(inside))
+    }
+
+    /// What the node takes for its boot id at present.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn boot_id(&self) -> Result<String> {
+        let path = self.boot_id_path();
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Whether it is powered on.
+    pub fn is_on(&self) -> bool {
+        self.namespace.is_some()
+    }
+
+    /// The name of its port on the TOR.
+    pub fn tor_port(&self, net: Net) -> String {
+        format!("{}-{}", self.spec.name, &net.name()[..3])
+    }
+
+    /// Pulls the cable of an uplink (`up` false) or plugs it in again: the carrier goes and comes.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn set_uplink(&self, net: Net, up: bool) -> Result<()> {
+        let state = if up { "up" } else { "down" };
+        self.rack
+            .tor()
+            .ip_batch(&format!("link set {} {state}", self.tor_port(net)))
+    }
+
+    /// Pulls and plugs the cable of an uplink some times, as fast as it goes.
+    ///
+    /// # Errors
+    /// `ip` failed.
+    pub fn flap_uplink(&self, net: Net, times: usize) -> Result<()> {
+        let port = self.tor_port(net);
+        self.rack
+            .tor()
+            .ip_batch(&format!("link set {port} down\nlink set {port} up\n").repeat(times))
+    }
+
+    /// Powers the node off, without warning: processes, namespaces, links and `/run` are gone when this returns.
+    ///
+    /// # Errors
+    /// The kernel did not finish within the deadline.
+    pub fn power_off(&mut self) -> Result<()> {
+        if let Some(mut namespace) = self.namespace.take() {
+            namespace.stop()?;
+            // The kernel removes the links of a dead namespace in its own time; their other ends take them along at once.
+            let mut lines = String::new();
+            for net in Net::ALL {
+                let port = self.tor_port(net);
+                let gone = self
+                    .rack
+                    .tor()
+                    .exec(&["ip", "link", "show", &port])?
+                    .success();
+                if gone {
+                    let _ = writeln!(lines, "link del {port}");
+                }
+            }
+            // It may finish between our two looks.
+            let _ = self.rack.tor().ip_batch(&lines);
+        }
+        Ok(())
+    }
+
+    /// Powers the node on: new boot id, empty `/run`, uplinks with the MACs and addresses they had. Daemons are not started.
+    ///
+    /// # Errors
+    /// A namespace, mount or link could not be made.
+    pub fn power_on(&mut self) -> Result<()> {
+        ensure!(self.namespace.is_none(), "node {} is on", self.spec.name);
+        let boot_id = fs::read("/proc/sys/kernel/random/uuid").context("read a new boot id")?;
+        fs::write(self.boot_id_path(), boot_id)
+            .with_context(|| format!("write {}", self.boot_id_path().display()))?;
+        let disk = self.dir.join("disk");
+        let namespace = Namespace::start(&Start {
+            name: &self.spec.name,
+            dir: &self.dir,
+            script: MOUNTS,
+            variables: &[
+                ("BERTH_DISK", disk.as_os_str()),
+                ("BERTH_BOOT_ID", self.boot_id_path().as_os_str()),
+                ("BERTH_FOLDERS", OsStr::new(&DISK.join(" "))),
+            ],
+            keep: self.keep,
+        })?;
+        lock(&self.claim).add_holder(namespace.pid())?;
+        self.plug(&namespace)?;
+        self.namespace = Some(namespace);
+        Ok(())
+    }
+
+    /// Powers the node off and on.
+    ///
+    /// # Errors
+    /// As [`Self::power_off`] and [`Self::power_on`].
+    pub fn reboot(&mut self) -> Result<()> {
+        self.power_off()?;
+        self.power_on()
+    }
+
+    pub(crate) fn claim(&self) -> MutexGuard<'_, Claim> {
+        lock(&self.claim)
+    }
+
+    fn station(&self) -> u8 {
+        9 + self.number
+    }
+
+    fn boot_id_path(&self) -> PathBuf {
+        self.dir.join("boot_id")
+    }
+
+    fn plug(&self, namespace: &Namespace) -> Result<()> {
+        let mut at_tor = String::new();
+        let mut at_node = String::new();
+        for net in Net::ALL {
+            let (port, uplink) = (self.tor_port(net), net.uplink());
+            let _ = writeln!(
+                at_tor,
+                "link add {port} type veth peer name {uplink} address {} netns {}\nlink set {port} master {} up",
+                self.uplink_mac(net),
+                namespace.pid(),
+                net.name()
+            );
+            let _ = writeln!(at_node, "link set {uplink} up");
+        }
+        for net in &self.spec.addressed {
+            let uplink = net.uplink();
+            let _ = writeln!(at_node, "addr add {}/24 dev {uplink}", self.address4(*net));
+            let _ = writeln!(
+                at_node,
+                "addr add {}/64 dev {uplink} nodad",
+                self.address6(*net)
+            );
+        }
+        if let Some(net) = self.spec.addressed.first() {
+            let gateways = self.rack.addresses().gateways(*net);
+            let [v4, v6] = gateways;
+            let _ = writeln!(
+                at_node,
+                "route add default via {v4}\nroute add default via {v6} dev {}",
+                net.uplink()
+            );
+        }
+        self.rack.tor().ip_batch(&at_tor)?;
+        namespace.ip_batch(&at_node)
+    }
+
+    /// The plugin folder holds links, so that a plugin's own name decides what it is.
+    fn install_plugins(&self) -> Result<()> {
+        let bin = self.disk("/opt/cni/bin");
+        if let Ok(plugins) = fs::read_dir(DEBIAN_PLUGINS) {
+            for plugin in plugins {
+                let plugin = plugin.context("list Debian's plugins")?;
+                link(&plugin.path(), &bin.join(plugin.file_name()))?;
+            }
+        }
+        if let Ok(berth) = binaries::binary("berth") {
+            link(&berth, &bin.join("berth"))?;
+            link(&berth, &bin.join("berth-ipam"))?;
+        }
+        Ok(())
+    }
+}
+
+fn lock(claim: &Mutex<Claim>) -> MutexGuard<'_, Claim> {
+    claim.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(crate) fn create(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("create {}", folder.display()))
+}
+
+fn link(target: &Path, name: &Path) -> Result<()> {
+    let target = fs::canonicalize(target).with_context(|| format!("find {}", target.display()))?;
+    symlink(&target, name).with_context(|| format!("link {}", name.display()))
+}
