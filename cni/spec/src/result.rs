@@ -178,6 +178,10 @@ impl CniResult {
     /// # Errors
     /// When a key that is read holds what it must not.
     pub fn parse(value: &Value) -> Result<Self, ParseResultError> {
+        // serde would read a list as the fields in order.
+        if !value.is_object() {
+            return Err(ParseResultError::NotObject);
+        }
         let read =
             ReadResult::deserialize(value).map_err(|source| ParseResultError::Form { source })?;
         let mut result = Self {
