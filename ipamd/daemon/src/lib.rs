@@ -10,3 +10,6 @@ pub mod signal;
 pub mod tasks;
 pub mod telemetry;
 pub mod uds;
+
+pub use chain::chain;
+pub use tasks::Tasks;
