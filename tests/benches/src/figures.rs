@@ -1,0 +1,151 @@
+//! Numbers and how they are shown: percentiles, medians of rounds, one table, the aims beside the figures.
+//!
+//! Nothing here measures, and nothing fails: an aim that is missed is printed as missed.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+/// All measured durations of one verb in one round.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples(Vec<Duration>);
+
+impl Samples {
+    pub(crate) fn new(mut samples: Vec<Duration>) -> Self {
+        samples.sort_unstable();
+        Self(samples)
+    }
+
+    /// The smallest sample that `percent` of all do not exceed (nearest rank), in milliseconds.
+    pub(crate) fn percentile_ms(&self, percent: usize) -> f64 {
+        let rank = (self.0.len() * percent).div_ceil(100).max(1);
+        self.0
+            .get(rank - 1)
+            .map_or(f64::NAN, |sample| sample.as_secs_f64() * 1000.0)
+    }
+}
+
+/// The middle of an odd number of values, the mean of the two middle ones of an even number.
+pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[middle],
+        _ => f64::midpoint(values[middle - 1], values[middle]),
+    }
+}
+
+/// A table of texts: the first column to the left, the others to the right.
+#[derive(Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(head: &[&str]) -> Self {
+        Self {
+            rows: vec![head.iter().map(ToString::to_string).collect()],
+        }
+    }
+
+    pub(crate) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    pub(crate) fn render(&self) -> String {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..columns)
+            .map(|column| {
+                let lengths = self.rows.iter().filter_map(|row| row.get(column));
+                lengths.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width = widths[column];
+                let _ = if column == 0 {
+                    write!(text, "{cell:<width$}")
+                } else {
+                    write!(text, "  {cell:>width$}")
+                };
+            }
+            while text.ends_with(' ') {
+                text.pop();
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// One aim of the issue with what was measured.
+#[derive(Debug)]
+pub(crate) struct Aim {
+    pub(crate) what: &'static str,
+    pub(crate) measured: f64,
+    pub(crate) limit: f64,
+    /// Whether more is better.
+    pub(crate) at_least: bool,
+    pub(crate) unit: &'static str,
+}
+
+impl Aim {
+    /// The row of the table of aims.
+    pub(crate) fn row(&self) -> Vec<String> {
+        let met = if self.at_least {
+            self.measured >= self.limit
+        } else {
+            self.measured <= self.limit
+        };
+        let bound = if self.at_least { ">=" } else { "<=" };
+        let verdict = match (met, self.measured.is_nan()) {
+            (_, true) => "not measured",
+            (true, false) => "met",
+            (false, false) => "MISSED",
+        };
+        vec![
+            self.what.to_owned(),
+            format!("{:.2} {}", self.measured, self.unit),
+            format!("{bound} {:.2} {}", self.limit, self.unit),
+            verdict.to_owned(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentile_is_the_nearest_rank() {
+        let samples = Samples::new((1..=20).rev().map(Duration::from_millis).collect());
+        let ms = |percent| samples.percentile_ms(percent);
+        assert!((ms(50) - 10.0).abs() < 1e-9);
+        assert!((ms(95) - 19.0).abs() < 1e-9);
+        assert!((ms(100) - 20.0).abs() < 1e-9);
+        assert!(Samples::default().percentile_ms(50).is_nan());
+    }
+
+    #[test]
+    fn median_of_even_and_odd_numbers() {
+        assert!((median([3.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
+        assert!((median([4.0, 1.0, 2.0, 3.0]) - 2.5).abs() < 1e-9);
+        assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn aim_says_met_missed_or_not_measured() {
+        let aim = |measured, at_least| Aim {
+            what: "x",
+            measured,
+            limit: 2.0,
+            at_least,
+            unit: "",
+        };
+        assert_eq!(aim(1.0, false).row()[3], "met");
+        assert_eq!(aim(1.0, true).row()[3], "MISSED");
+        assert_eq!(aim(f64::NAN, true).row()[3], "not measured");
+    }
+}
