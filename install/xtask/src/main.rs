@@ -1,2 +1,43 @@
-//! (in work)
-fn main() {}
+//! `cargo xtask …`: the one entry for building, trying, testing and measuring Berth.
+//!
+//! Says each step and its time, ends what takes too long, and installs or names what is missing.
+
+mod args;
+mod bench;
+mod build;
+mod ci;
+mod demo;
+mod deny;
+mod packages;
+mod soak;
+mod step;
+mod tidy;
+mod tier;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    args::{Args, Task},
+    step::say,
+};
+
+fn main() -> ExitCode {
+    let done = match Args::parse().task {
+        Task::Demo(args) => demo::run(&args),
+        Task::Test(args) => tier::run(&args),
+        Task::Bench(args) => bench::run(&args),
+        Task::Ci => ci::run_all(),
+        Task::Tidy => tidy::run(),
+        Task::Deny => deny::run(),
+        Task::Soak(args) => soak::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("failed: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -163,6 +163,9 @@ impl Namespace {
     }
 
     /// A command that will run inside, with an empty environment but for PATH. The program is found inside.
+    ///
+    /// What it starts is `nsenter`, which forks: a signal to that process does not reach the program. Where signals
+    /// matter, give the command to [`Self::spawn_command`] and use [`Process::kill`], [`Process::signal`], [`Process::pid`].
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command

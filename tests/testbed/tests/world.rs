@@ -263,7 +263,7 @@ fn plugin_is_called_with_exactly_the_calls_environment_and_input() {
                 stdin: Vec::new(),
                 ..add
             }
-            .plugin("/usr/bin/sleep"),
+            .plugin("/usr/bin/yes"),
         )
         .unwrap();
     killed.kill();

@@ -1,0 +1,127 @@
+//! Which crate may depend on which: the table as data, and its check.
+//!
+//! A new arrow is a change of this table, in a commit of its own with the reason in its message.
+
+use cargo_metadata::Package;
+
+/// Each crate with the crates of ours that it may use, for tests too.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("proto-ids", &[]),
+    ("proto-ipam", &["proto-ids"]),
+    ("cni-spec", &["proto-ids"]),
+    ("cni-neigh", &["proto-ids"]),
+    ("cni-datapath", &["proto-ids", "cni-neigh"]),
+    (
+        "cni",
+        &["cni-spec", "cni-datapath", "proto-ipam", "proto-ids"],
+    ),
+    ("ipamd-core", &["proto-ids"]),
+    ("ipamd-daemon", &[]),
+    (
+        "ipamd",
+        &[
+            "ipamd-core",
+            "ipamd-daemon",
+            "cni-neigh",
+            "proto-ipam",
+            "proto-ids",
+        ],
+    ),
+    ("xtask", &["tests-testbed"]),
+    ("tests-testbed", &[]),
+    ("tests-cri", &[]),
+    (
+        "tests",
+        &[
+            "proto-ids",
+            "proto-ipam",
+            "cni-spec",
+            "tests-testbed",
+            "tests-cri",
+        ],
+    ),
+    ("tests-benches", &["tests-testbed", "ipamd-core"]),
+];
+
+/// Crates that must never be named in the manifest of a crate of ours.
+const BANNED: &[(&str, &[&str])] = &[
+    ("proto-ids", &["tokio", "futures"]),
+    ("proto-ipam", &["kube"]),
+    ("cni-spec", &["tokio", "nix"]),
+    ("cni-neigh", &["kube", "tonic"]),
+    ("cni-datapath", &["kube", "tonic"]),
+    ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
+    ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
+    ("tests", &["kube-runtime", "rtnetlink", "netlink-sys"]),
+    ("tests-testbed", &["rtnetlink", "netlink-sys"]),
+];
+
+/// Every arrow that is not in the table.
+pub(crate) fn check(packages: &[&Package]) -> Vec<String> {
+    let ours: Vec<&str> = packages
+        .iter()
+        .map(|package| package.name.as_str())
+        .collect();
+    let mut findings = Vec::new();
+    for package in packages {
+        let name = package.name.as_str();
+        let uses: Vec<&str> = package
+            .dependencies
+            .iter()
+            .map(|dependency| dependency.name.as_str())
+            .collect();
+        findings.extend(judge(name, &uses, &ours));
+    }
+    findings
+}
+
+fn judge(name: &str, uses: &[&str], ours: &[&str]) -> Vec<String> {
+    let Some((_, allowed)) = ARROWS.iter().find(|(from, _)| *from == name) else {
+        return vec![format!(
+            "{name}: not in the table of arrows (tidy/arrows.rs)"
+        )];
+    };
+    let banned = BANNED
+        .iter()
+        .find(|(from, _)| *from == name)
+        .map_or(&[][..], |(_, banned)| banned);
+    let mut findings = Vec::new();
+    for used in uses {
+        if ours.contains(used) && !allowed.contains(used) {
+            findings.push(format!(
+                "{name} -> {used}: no such arrow is allowed (tidy/arrows.rs)"
+            ));
+        }
+        if banned.contains(used) {
+            findings.push(format!("{name} -> {used}: banned there (tidy/arrows.rs)"));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: [&str; 3] = ["cni", "ipamd", "proto-ids"];
+
+    #[test]
+    fn arrow_of_the_table_is_allowed() {
+        assert!(judge("cni", &["proto-ids", "serde"], &OURS).is_empty());
+    }
+
+    #[test]
+    fn arrow_outside_of_the_table_is_found() {
+        assert_eq!(judge("cni", &["ipamd"], &OURS).len(), 1);
+    }
+
+    #[test]
+    fn banned_crate_is_found() {
+        assert_eq!(judge("ipamd-core", &["tokio"], &OURS).len(), 1);
+    }
+
+    #[test]
+    fn crate_without_a_row_is_found() {
+        assert_eq!(judge("new", &[], &OURS).len(), 1);
+    }
+}
