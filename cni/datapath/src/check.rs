@@ -1,10 +1,14 @@
-//! CHECK: the plan for what should be there, empty if all is there.
+//! CHECK: the plan for what should be there, empty if all is there. Changes nothing.
 
 use proto_ids::IfName;
 
+use crate::desired::{Nonsense, desire};
 use crate::fault::Fault;
-use crate::netns::Netns;
-use crate::segment::Node;
+use crate::netlink::{NetlinkError, Socket};
+use crate::netns::{EnterNetnsError, Netns};
+use crate::observe::{self, Sockets};
+use crate::plan::{Deed, Step, plan};
+use crate::segment::{self, Node, ObserveSegmentError};
 use crate::wiring::Wiring;
 
 /// One thing that is not as it was wired.
@@ -12,13 +16,22 @@ use crate::wiring::Wiring;
 pub struct Drift {
     /// The interface inside the Pod.
     pub ifname: IfName,
-    /// What is wrong, in words.
+    /// What is wrong, as the step that would put it right.
     pub what: String,
 }
 
 /// Why nothing could be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
+    /// The Pod's namespace could not be entered.
+    #[error(transparent)]
+    Enter(#[from] EnterNetnsError),
+    /// A segment could not be looked at.
+    #[error(transparent)]
+    Segment(#[from] ObserveSegmentError),
+    /// The kernel could not be read.
+    #[error("read the links, addresses and routes of the node and the Pod")]
+    Observe(#[source] NetlinkError),
 }
 
 impl CheckError {
@@ -32,6 +45,62 @@ impl CheckError {
 ///
 /// # Errors
 /// When the kernel cannot be read.
-pub fn check(_netns: &Netns, _wiring: &Wiring, _node: &Node) -> Result<Vec<Drift>, CheckError> {
-    unimplemented!()
+pub fn check(netns: &Netns, wiring: &Wiring, node: &Node) -> Result<Vec<Drift>, CheckError> {
+    let mut drifts = Vec::new();
+    let mut segments = Vec::new();
+    for interface in &wiring.interfaces {
+        let drift = |what| Drift {
+            ifname: interface.ifname.clone(),
+            what,
+        };
+        let (standing, missing) = segment::compare(&interface.segment, node)?;
+        drifts.extend(missing.into_iter().map(drift));
+        segments.extend(standing);
+    }
+    let desired = match desire(wiring, &segments) {
+        Ok(desired) => desired,
+        // Its segment's drift is in the list already.
+        Err(Nonsense::NoSegment(_)) => return Ok(drifts),
+        Err(Nonsense::LargeMtu {
+            ifname,
+            mtu,
+            bridge,
+            limit,
+        }) => {
+            let what = format!("MTU {mtu} is larger than the {limit} of bridge {bridge}");
+            drifts.push(Drift { ifname, what });
+            return Ok(drifts);
+        }
+    };
+    let sockets = Socket::open().map_err(CheckError::Observe)?;
+    let observed = netns.run(|| {
+        let mut sockets = Sockets {
+            node: sockets,
+            pod: Socket::open()?,
+        };
+        observe::everything(&mut sockets, &desired)
+    })?;
+    let observed = observed.map_err(CheckError::Observe)?;
+    let steps = plan(&desired, &observed);
+    drifts.extend(steps.into_iter().filter_map(|step| {
+        let ifname = desired.get(step.nic)?.pair.inside.clone();
+        let what = describe(&step)?;
+        Some(Drift { ifname, what })
+    }));
+    Ok(drifts)
+}
+
+/// What the missing step says about the state.
+fn describe(step: &Step) -> Option<String> {
+    let needed = || Some(format!("to be done: {}", step.deed));
+    match &step.deed {
+        Deed::CreatePair => Some("the interface or its port is missing".to_owned()),
+        Deed::RemoveLeftover { .. } => {
+            Some("the port is not the other end of the interface".to_owned())
+        }
+        Deed::AwaitForwarding => Some("the bridge does not forward for the port".to_owned()),
+        // Follows from the pair being made anew.
+        Deed::Announce | Deed::SilencePort => None,
+        _ => needed(),
+    }
 }

@@ -4,12 +4,19 @@
 //! belongs to the namespace it was opened in, so node and Pod each have one and hardly anything switches namespaces.
 //! It never asks who gets which address: that is in the [`wiring::Wiring`] it is given.
 
+pub mod apply;
 pub mod check;
+mod desired;
 pub mod fault;
+pub mod linger;
 pub mod lock;
+pub mod netlink;
 pub mod netns;
+mod observe;
+mod plan;
 pub mod ports;
 pub mod segment;
+mod sys;
 pub mod unwire;
 pub mod wire;
 pub mod wiring;

@@ -1,8 +1,12 @@
-//! The host-side ports that Berth made, as their aliases tell.
+//! The host-side ports that Berth made, as their aliases tell. Changes nothing.
+
+use std::collections::HashMap;
 
 use proto_ids::{IfName, PortAlias};
 
 use crate::fault::Fault;
+use crate::netlink::link::{self, Link};
+use crate::netlink::{NetlinkError, Socket};
 
 /// A host-side port of Berth's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +21,10 @@ pub struct Port {
     pub master: Option<IfName>,
 }
 
-/// Why the ports could not be listed.
+/// The kernel did not list its links.
 #[derive(Debug, thiserror::Error)]
-pub enum ObservePortsError {
-}
+#[error("list the node's links")]
+pub struct ObservePortsError(#[source] NetlinkError);
 
 impl ObservePortsError {
     /// The kind of trouble.
@@ -34,5 +38,28 @@ impl ObservePortsError {
 /// # Errors
 /// When the kernel cannot be read.
 pub fn ports() -> Result<Vec<Port>, ObservePortsError> {
-    unimplemented!()
+    let mut socket = Socket::open().map_err(ObservePortsError)?;
+    let links = link::all(&mut socket).map_err(ObservePortsError)?;
+    Ok(among(&links))
+}
+
+/// The ports among these links.
+pub(crate) fn among(links: &[Link]) -> Vec<Port> {
+    let names: HashMap<_, _> = links
+        .iter()
+        .map(|link| (link.index, link.name.as_str()))
+        .collect();
+    let name = |index| names.get(&index).and_then(|name: &&str| name.parse().ok());
+    links
+        .iter()
+        .filter(|link| link.is_kind("veth"))
+        .filter_map(|link| {
+            Some(Port {
+                alias: link.alias.as_deref()?.parse().ok()?,
+                name: link.name.parse().ok()?,
+                index: link.index,
+                master: link.master.and_then(name),
+            })
+        })
+        .collect()
 }

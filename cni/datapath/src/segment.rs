@@ -85,8 +85,7 @@ pub struct Restored {
 
 /// Why a segment does not stand.
 #[derive(Debug, thiserror::Error)]
-pub enum EnsureSegmentError {
-}
+pub enum EnsureSegmentError {}
 
 impl EnsureSegmentError {
     /// The kind of trouble.
@@ -97,8 +96,7 @@ impl EnsureSegmentError {
 
 /// Why an uplink was not put back.
 #[derive(Debug, thiserror::Error)]
-pub enum RestoreSegmentError {
-}
+pub enum RestoreSegmentError {}
 
 impl RestoreSegmentError {
     /// The kind of trouble.
@@ -109,8 +107,7 @@ impl RestoreSegmentError {
 
 /// Why a segment could not be looked at.
 #[derive(Debug, thiserror::Error)]
-pub enum ObserveSegmentError {
-}
+pub enum ObserveSegmentError {}
 
 /// Makes the segment's bridge, or finds it right. Idempotent; takes the node's lock only when something has to change.
 ///
@@ -125,6 +122,17 @@ pub fn ensure(_segment: &Segment, _node: &Node) -> Result<EnsuredSegment, Ensure
 /// # Errors
 /// See [`RestoreSegmentError`].
 pub fn restore(_segment: &Segment, _node: &Node) -> Result<Restored, RestoreSegmentError> {
+    unimplemented!()
+}
+
+/// Looks as CHECK does.
+///
+/// # Errors
+/// When the kernel does not let itself be read.
+pub(crate) fn compare(
+    _segment: &Segment,
+    _node: &Node,
+) -> Result<(Option<EnsuredSegment>, Vec<String>), ObserveSegmentError> {
     unimplemented!()
 }
 

@@ -1,0 +1,464 @@
+//! Carries a plan out: each phase one batch, and a list of what to take back.
+//!
+//! Runs on a thread inside the Pod's namespace (files below `/proc/sys` and the packet socket belong to the thread's
+//! namespace); the node is reached through the node's netlink socket.
+
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use cni_neigh::{AnnounceError, Announcement, Announcer};
+use netlink_packet_route::link::InetDevConf;
+use proto_ids::IfName;
+
+use crate::desired::Nic;
+use crate::netlink::link::{self, Ipv6Conf, Link, Tagging};
+use crate::netlink::{NetlinkError, Request, address, neighbour, route};
+use crate::observe::Sockets;
+use crate::plan::{Deed, Observed, Step, node_route};
+
+/// Link groups of Berth's begin here; the rest is the interface index of the Pod's first port, which no other Pod has.
+const GROUP_BASE: u32 = 0x4000_0000;
+/// How long a bridge may take to forward for a new port. It takes some milliseconds; with spanning tree on it would be 30 s.
+const FORWARDING_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two looks at the port.
+const FORWARDING_PAUSE: Duration = Duration::from_millis(1);
+/// VLAN that the kernel gives to every port of a VLAN-filtering bridge, unless told otherwise.
+const DEFAULT_VLAN: u16 = 1;
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The kernel refused it.
+    #[error("{ifname}: {step}{}", advice(source))]
+    Refused {
+        /// The interface inside the Pod.
+        ifname: IfName,
+        /// The step, in words.
+        step: String,
+        /// What the kernel said.
+        #[source]
+        source: NetlinkError,
+    },
+    /// A link that was just made is not there any more.
+    #[error(
+        "{ifname}: the interface or its port vanished while it was being wired: did somebody remove it?"
+    )]
+    Vanished {
+        /// The interface inside the Pod.
+        ifname: IfName,
+    },
+    /// A setting below `/proc/sys` was not taken.
+    #[error("{ifname}: write {value} to {path}: is /proc/sys writable?")]
+    Sysctl {
+        /// The interface inside the Pod.
+        ifname: IfName,
+        /// The file.
+        path: String,
+        /// What was written.
+        value: u8,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+    /// The bridge does not forward for the port.
+    #[error(
+        "{ifname}: the bridge did not forward for port {port} within {waited:?}: is the bridge up, is spanning tree on?"
+    )]
+    NotForwarding {
+        /// The interface inside the Pod.
+        ifname: IfName,
+        /// The port.
+        port: IfName,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The segment was not told who has the addresses.
+    #[error("announce the Pod's addresses: CAP_NET_RAW is needed")]
+    Announce(#[source] AnnounceError),
+    /// The socket failed.
+    #[error("talk to the kernel")]
+    Socket(#[source] NetlinkError),
+}
+
+/// What the operator can do about a refusal.
+fn advice(error: &NetlinkError) -> &'static str {
+    match error.errno() {
+        Some(libc::EPERM | libc::EACCES) => ": CAP_NET_ADMIN is needed on both sides",
+        Some(libc::EINVAL) => {
+            ": check that gateways, source and node addresses of the configuration exist where they are used"
+        }
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            ": check that the gateway lies in a subnet of the interface"
+        }
+        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
+            ": this kernel lacks what is asked for (IPv6, VLAN filtering?)"
+        }
+        Some(libc::ENOSPC | libc::ENOMEM | libc::EXFULL) => ": the node is out of memory or ports",
+        Some(libc::ENODEV) => ": the bridge was removed meanwhile; try again",
+        _ => "",
+    }
+}
+
+impl ApplyError {
+    /// Somebody else made or removed a link between looking and doing.
+    pub(crate) fn is_race(&self) -> bool {
+        match self {
+            Self::Refused { source, .. } => source.is(&[libc::EEXIST, libc::EBUSY, libc::ENODEV]),
+            Self::Vanished { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Carries out steps and remembers what it made.
+pub(crate) struct Applier<'a> {
+    pub(crate) sockets: &'a mut Sockets,
+    pub(crate) desired: &'a [Nic],
+    pub(crate) inside_netns: RawFd,
+    pub(crate) insides: Vec<Option<Link>>,
+    pub(crate) ports: Vec<Option<Link>>,
+    pub(crate) announcer: Option<Announcer>,
+    undo: Vec<Request>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Node,
+    Pod,
+}
+
+impl<'a> Applier<'a> {
+    pub(crate) fn new(
+        sockets: &'a mut Sockets,
+        desired: &'a [Nic],
+        observed: &Observed,
+        inside_netns: RawFd,
+    ) -> Self {
+        let nics = || observed.nics.iter();
+        Self {
+            sockets,
+            desired,
+            inside_netns,
+            insides: nics().map(|nic| nic.inside.clone()).collect(),
+            ports: nics().map(|nic| nic.port.clone()).collect(),
+            announcer: None,
+            undo: Vec::new(),
+        }
+    }
+
+    /// Carries the steps out in their order.
+    pub(crate) fn apply(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let same = |a: &Step, b: &Step| kind(&a.deed) == kind(&b.deed);
+        for steps in steps.chunk_by(same) {
+            match kind(&steps[0].deed) {
+                Kind::Create => self.create(steps)?,
+                Kind::Await => self.await_forwarding(steps)?,
+                Kind::Announce => self.announce(steps)?,
+                Kind::Batch(side) => self.batch(side, steps)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was made, the newest first.
+    pub(crate) fn undo(&mut self) -> Result<(), NetlinkError> {
+        self.undo.reverse();
+        let replies = self.sockets.node.batch(&self.undo)?;
+        self.undo.clear();
+        for reply in replies {
+            match reply {
+                Err(error) if !error.is(&[libc::ENODEV, libc::ESRCH, libc::ENOENT]) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn refused(&self, step: &Step, source: NetlinkError) -> ApplyError {
+        ApplyError::Refused {
+            ifname: self.desired[step.nic].pair.inside.clone(),
+            step: step.deed.to_string(),
+            source,
+        }
+    }
+
+    fn vanished(&self, nic: usize) -> ApplyError {
+        ApplyError::Vanished {
+            ifname: self.desired[nic].pair.inside.clone(),
+        }
+    }
+
+    fn create(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let mut requests = Vec::new();
+        for step in steps {
+            let nic = &self.desired[step.nic];
+            requests.extend([
+                link::create_pair(&nic.pair, nic.port_mtu, self.inside_netns),
+                link::describe(&nic.pair.port, &nic.alias),
+                link::get(nic.pair.port.as_str()),
+            ]);
+        }
+        let replies = self
+            .sockets
+            .node
+            .batch(&requests)
+            .map_err(ApplyError::Socket)?;
+        let mut replies = replies.into_iter();
+        let mut outcome = Ok(());
+        for step in steps {
+            let (created, described, found) = (replies.next(), replies.next(), replies.next());
+            let (Some(created), Some(described), Some(found)) = (created, described, found) else {
+                break;
+            };
+            // All replies are looked at even after a refusal: every port that was made must be known to be undone.
+            let result = created
+                .and_then(|_| {
+                    let port = link::found(found)?;
+                    self.undo
+                        .extend(port.as_ref().map(|p| link::delete(p.index)));
+                    self.ports[step.nic] = port;
+                    described.map(drop)
+                })
+                .map_err(|source| self.refused(step, source));
+            outcome = outcome.and(result);
+        }
+        outcome?;
+        self.find_insides(steps)
+    }
+
+    fn find_insides(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let requests: Vec<_> = steps
+            .iter()
+            .map(|step| link::get(self.desired[step.nic].pair.inside.as_str()))
+            .collect();
+        let replies = self
+            .sockets
+            .pod
+            .batch(&requests)
+            .map_err(ApplyError::Socket)?;
+        for (step, reply) in steps.iter().zip(replies) {
+            self.insides[step.nic] =
+                link::found(reply).map_err(|source| self.refused(step, source))?;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, side: Side, steps: &[Step]) -> Result<(), ApplyError> {
+        let mut requests = Vec::new();
+        let mut owners = Vec::new();
+        for step in steps {
+            let some = self.requests(step)?;
+            owners.extend(some.iter().map(|(_, needed)| (step, *needed)));
+            requests.extend(some.into_iter().map(|(request, _)| request));
+        }
+        let socket = match side {
+            Side::Node => &mut self.sockets.node,
+            Side::Pod => &mut self.sockets.pod,
+        };
+        let replies = socket.batch(&requests).map_err(ApplyError::Socket)?;
+        for ((step, needed), reply) in owners.into_iter().zip(replies) {
+            match reply {
+                Err(source) if needed => return Err(self.refused(step, source)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The requests of a step, and for each whether a refusal matters.
+    fn requests(&mut self, step: &Step) -> Result<Vec<(Request, bool)>, ApplyError> {
+        let nic = &self.desired[step.nic];
+        let index = |links: &[Option<Link>]| links[step.nic].as_ref().map(|link| link.index);
+        let gone = || ApplyError::Vanished {
+            ifname: nic.pair.inside.clone(),
+        };
+        let inside = || index(&self.insides).ok_or_else(gone);
+        let port = || index(&self.ports).ok_or_else(gone);
+        let one = |request| Ok(vec![(request, true)]);
+        match &step.deed {
+            Deed::RemoveLeftover { index } => one(link::delete(*index)),
+            Deed::Enslave => one(link::enslave(port()?, nic.pair.bridge)),
+            Deed::Describe => one(link::describe(&nic.pair.port, &nic.alias)),
+            Deed::SetMac(mac) => one(link::set_mac(inside()?, *mac)),
+            Deed::SetMtu(mtu) => one(link::set_mtu(inside()?, *mtu)),
+            Deed::Tune => self.tune(step.nic),
+            // The loopback of a namespace always has index 1.
+            Deed::RaiseLoopback => one(link::raise(1)),
+            Deed::RaiseInside => one(link::raise(inside()?)),
+            // Refused only where the kernel has no IPv6 at all.
+            Deed::SilencePort => Ok(vec![(link::no_own_ipv6(port()?), false)]),
+            Deed::JoinVlan(id) => {
+                let port = port()?;
+                let mut requests = vec![(link::add_vlan(port, *id, Tagging::Access), true)];
+                if *id != DEFAULT_VLAN {
+                    // Refused where the bridge gives new ports no VLAN, which is as good.
+                    requests.push((link::remove_vlan(port, DEFAULT_VLAN), false));
+                }
+                Ok(requests)
+            }
+            Deed::SetPort { hairpin, isolated } => {
+                one(link::set_port(port()?, *hairpin, *isolated))
+            }
+            Deed::RaisePort => one(match self.group() {
+                Some(group) => link::raise_in_group(port()?, group),
+                None => link::raise(port()?),
+            }),
+            Deed::AddAddress(address) => one(address::add(inside()?, *address)),
+            Deed::AddRoute(route) => one(route::add(inside()?, route)),
+            Deed::AddNeighbour(address, mac) => {
+                one(neighbour::set(inside()?, *address, *mac, true))
+            }
+            Deed::AddNodeRoute { pod, node } => {
+                let route = node_route(*pod, *node, port()?);
+                let bridge = nic.pair.bridge;
+                let mac = nic.pair.inside_mac;
+                self.undo.push(route::delete(bridge, &route));
+                // The entry spares the first probe a question, and corrects one of the address's former holder.
+                Ok(vec![
+                    (route::replace(bridge, &route), true),
+                    (neighbour::set(bridge, *pod, mac, false), true),
+                ])
+            }
+            Deed::CreatePair | Deed::AwaitForwarding | Deed::Announce => Ok(Vec::new()),
+        }
+    }
+
+    /// The link group by which DEL removes all ports of the Pod at once; a single port needs none.
+    fn group(&self) -> Option<u32> {
+        let first = self.ports.first()?.as_ref()?;
+        (self.ports.len() > 1).then_some(GROUP_BASE | first.index)
+    }
+
+    fn tune(&self, nic: usize) -> Result<Vec<(Request, bool)>, ApplyError> {
+        let inside = self.insides[nic]
+            .as_ref()
+            .ok_or_else(|| self.vanished(nic))?;
+        if let Some(now) = &inside.ipv6 {
+            let ifname = &self.desired[nic].pair.inside;
+            for (key, value) in ipv6_settings(self.desired[nic].ipv6, now) {
+                let path = format!("/proc/sys/net/ipv6/conf/{ifname}/{key}");
+                fs::write(&path, value.to_string()).map_err(|source| ApplyError::Sysctl {
+                    ifname: ifname.clone(),
+                    path,
+                    value,
+                    source,
+                })?;
+            }
+        }
+        let mut settings = InetDevConf::default();
+        // Answer ARP only for addresses of the interface asked on, and ask only in its own name: or else two
+        // interfaces on one segment answer for each other.
+        settings.arp_ignore = 1;
+        settings.arp_announce = 2;
+        // Loose: replies may leave by another interface.
+        settings.rp_filter = 2;
+        settings.arp_notify = 1;
+        Ok(vec![(link::tune_ipv4(inside.index, settings), true)])
+    }
+
+    fn await_forwarding(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let started = Instant::now();
+        for step in steps {
+            let index = self.ports[step.nic]
+                .as_ref()
+                .map(|port| port.index)
+                .ok_or_else(|| self.vanished(step.nic))?;
+            // Asking for a link also makes the kernel bring its operational state up to date (since 6.8), so that
+            // the first look nearly always sees the port forward.
+            loop {
+                let reply = self.sockets.node.call(&link::get_index(index));
+                let port = link::found(reply)
+                    .map_err(|source| self.refused(step, source))?
+                    .ok_or_else(|| self.vanished(step.nic))?;
+                if port.port.is_some_and(|port| port.forwarding) {
+                    break;
+                }
+                if started.elapsed() > FORWARDING_DEADLINE {
+                    return Err(ApplyError::NotForwarding {
+                        ifname: self.desired[step.nic].pair.inside.clone(),
+                        port: self.desired[step.nic].pair.port.clone(),
+                        waited: started.elapsed(),
+                    });
+                }
+                std::thread::sleep(FORWARDING_PAUSE);
+            }
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
+        let announcer = Announcer::open().map_err(ApplyError::Announce)?;
+        let announcements: Vec<_> = steps
+            .iter()
+            .map(|step| &self.desired[step.nic])
+            .map(|nic| Announcement {
+                ifname: nic.pair.inside.clone(),
+                mac: nic.pair.inside_mac,
+                addresses: nic.addresses.iter().map(ipnet::IpNet::addr).collect(),
+            })
+            .collect();
+        let announced = announcer.announce(&announcements);
+        self.announcer = Some(announcer);
+        announced.map_err(ApplyError::Announce)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Create,
+    Batch(Side),
+    Await,
+    Announce,
+}
+
+fn kind(deed: &Deed) -> Kind {
+    match deed {
+        Deed::CreatePair => Kind::Create,
+        Deed::AwaitForwarding => Kind::Await,
+        Deed::Announce => Kind::Announce,
+        Deed::RemoveLeftover { .. }
+        | Deed::Enslave
+        | Deed::Describe
+        | Deed::SilencePort
+        | Deed::JoinVlan(_)
+        | Deed::SetPort { .. }
+        | Deed::RaisePort
+        | Deed::AddNodeRoute { .. } => Kind::Batch(Side::Node),
+        Deed::SetMac(_)
+        | Deed::SetMtu(_)
+        | Deed::Tune
+        | Deed::RaiseLoopback
+        | Deed::RaiseInside
+        | Deed::AddAddress(_)
+        | Deed::AddRoute(_)
+        | Deed::AddNeighbour(..) => Kind::Batch(Side::Pod),
+    }
+}
+
+/// The IPv6 settings below `/proc/sys` that are not as they shall be, with their values; those of the interface being
+/// off or on come last, so that it never speaks with half its settings.
+fn ipv6_settings(wanted: bool, now: &Ipv6Conf) -> Vec<(&'static str, u8)> {
+    let now = &now.settings;
+    let settings = if wanted {
+        vec![
+            ("accept_ra", now.accept_ra, 0),
+            ("autoconf", now.autoconf, 0),
+            // The address was probed before it was given; a Pod must not wait seconds for its link-local one either.
+            ("accept_dad", now.accept_dad, 0),
+            ("keep_addr_on_down", now.keep_addr_on_down, 1),
+            ("ndisc_notify", now.ndisc_notify, 1),
+            ("disable_ipv6", now.disable_ipv6, 0),
+        ]
+    } else {
+        vec![("disable_ipv6", now.disable_ipv6, 1)]
+    };
+    settings
+        .into_iter()
+        .filter(|(_, now, wanted)| *now != i32::from(*wanted))
+        .map(|(key, _, wanted)| (key, wanted))
+        .collect()
+}

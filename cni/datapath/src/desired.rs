@@ -1,0 +1,221 @@
+//! What a wiring means in the kernel's terms: every name, MAC, route and neighbour entry, spelled out.
+//!
+//! Pure. What two interfaces of a Pod would both claim (a node address, a service CIDR) goes to the first.
+
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use proto_ids::{Attachment, IfName, MacAddr, PortAlias};
+
+use crate::netlink::link::Pair;
+use crate::netlink::route::{POD_PROTOCOL, Route};
+use crate::segment::EnsuredSegment;
+use crate::wiring::{Interface, VlanMode, Wiring};
+
+/// One interface of a Pod with its port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Nic {
+    pub(crate) pair: Pair,
+    /// MTU of the port: the segment's, so that a Pod with a small MTU does not lower that of an operator's bridge.
+    pub(crate) port_mtu: u32,
+    pub(crate) alias: String,
+    pub(crate) hairpin: bool,
+    pub(crate) isolated: bool,
+    /// The port is an access port of this VLAN of a VLAN-filtering bridge.
+    pub(crate) access_vlan: Option<u16>,
+    pub(crate) ipv6: bool,
+    pub(crate) addresses: Vec<IpNet>,
+    /// In the order in which the kernel accepts them.
+    pub(crate) routes: Vec<Route>,
+    /// Addresses of the node, all at the bridge's MAC.
+    pub(crate) node_neighbours: Vec<(IpAddr, MacAddr)>,
+    /// Addresses of the Pod that the node reaches over the bridge, with the node's own address to speak from.
+    pub(crate) node_routes: Vec<(IpAddr, IpAddr)>,
+}
+
+/// Why a wiring makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Nonsense {
+    /// No ensured segment for an interface.
+    NoSegment(IfName),
+    /// An interface wants a larger MTU than its segment has.
+    LargeMtu {
+        ifname: IfName,
+        mtu: u32,
+        bridge: IfName,
+        limit: u32,
+    },
+}
+
+/// Spells a wiring out.
+pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec<Nic>, Nonsense> {
+    let mut taken = HashSet::new();
+    let mut nics = Vec::with_capacity(wiring.interfaces.len());
+    for interface in &wiring.interfaces {
+        let ifname = &interface.ifname;
+        let segment = segments
+            .iter()
+            .find(|ensured| ensured.segment == interface.segment)
+            .ok_or_else(|| Nonsense::NoSegment(ifname.clone()))?;
+        let mtu = interface.mtu.unwrap_or(segment.mtu);
+        if mtu > segment.mtu {
+            return Err(Nonsense::LargeMtu {
+                ifname: ifname.clone(),
+                mtu,
+                bridge: segment.bridge.clone(),
+                limit: segment.mtu,
+            });
+        }
+        let node_addresses: Vec<_> = interface
+            .node_addresses
+            .iter()
+            .copied()
+            .filter(|node| has_family(interface, *node) && taken.insert(IpNet::from(*node)))
+            .collect();
+        nics.push(Nic {
+            pair: Pair {
+                port: Attachment::port_name(&wiring.attachment.sandbox, ifname),
+                port_mac: port_mac(interface.mac),
+                inside: ifname.clone(),
+                inside_mac: interface.mac,
+                mtu,
+                bridge: segment.bridge_index,
+            },
+            port_mtu: segment.mtu,
+            alias: alias(wiring, interface),
+            hairpin: interface.hairpin,
+            isolated: interface.isolated,
+            access_vlan: interface
+                .segment
+                .vlan
+                .filter(|vlan| vlan.mode == VlanMode::Filtering)
+                .map(|vlan| vlan.id),
+            ipv6: interface.addresses.iter().any(|(a, _)| a.addr().is_ipv6()),
+            addresses: interface.addresses.iter().map(|(a, _)| *a).collect(),
+            routes: routes(interface, &node_addresses, &mut taken),
+            node_neighbours: node_addresses
+                .iter()
+                .map(|node| (*node, segment.bridge_mac))
+                .collect(),
+            node_routes: node_routes(interface),
+        });
+    }
+    Ok(nics)
+}
+
+/// The port's MAC: the Pod's with another first octet, so that a bridge whose MAC is not pinned never takes it (it
+/// takes the lowest), and set at creation, so that udev leaves it alone.
+fn port_mac(inside: MacAddr) -> MacAddr {
+    let [first, rest @ ..] = inside.octets();
+    let [a, b, c, d, e] = rest;
+    let marked = if first == 0xfe { 0xfa } else { 0xfe };
+    MacAddr::from_octets([marked, a, b, c, d, e])
+}
+
+fn alias(wiring: &Wiring, interface: &Interface) -> String {
+    PortAlias {
+        attachment: wiring.attachment.clone(),
+        ifname: interface.ifname.clone(),
+        network: interface.network.clone(),
+        mac: interface.mac,
+        addresses: interface.addresses.iter().map(|(a, _)| *a).collect(),
+        identity: Some(wiring.identity.clone()),
+    }
+    .to_string()
+}
+
+fn has_family(interface: &Interface, address: IpAddr) -> bool {
+    interface
+        .addresses
+        .iter()
+        .any(|(own, _)| own.addr().is_ipv4() == address.is_ipv4())
+}
+
+fn gateway(interface: &Interface, dst: IpNet) -> Option<IpAddr> {
+    interface
+        .addresses
+        .iter()
+        .filter_map(|(_, gateway)| *gateway)
+        .find(|gateway| gateway.is_ipv4() == dst.addr().is_ipv4())
+}
+
+fn routes(
+    interface: &Interface,
+    node_addresses: &[IpAddr],
+    taken: &mut HashSet<IpNet>,
+) -> Vec<Route> {
+    let through = |dst: IpNet, via: Option<IpAddr>| Route {
+        dst,
+        via,
+        onlink: via.is_some_and(|via| {
+            !via_link_local(via)
+                && !interface
+                    .addresses
+                    .iter()
+                    .any(|(own, _)| own.contains(&via))
+        }),
+        metric: None,
+        mtu: None,
+        source: None,
+        protocol: POD_PROTOCOL,
+    };
+    let mut routes: Vec<_> = node_addresses
+        .iter()
+        .map(|node| Route::to_neighbour(*node, POD_PROTOCOL))
+        .collect();
+    for dst in &interface.service_cidrs {
+        let node = interface
+            .node_addresses
+            .iter()
+            .find(|node| node.is_ipv4() == dst.addr().is_ipv4());
+        if let Some(node) = node
+            && has_family(interface, *node)
+            && taken.insert(dst.trunc())
+        {
+            routes.push(through(dst.trunc(), Some(*node)));
+        }
+    }
+    for route in &interface.routes {
+        let dst = route.dst.trunc();
+        routes.push(Route {
+            metric: route.metric,
+            mtu: route.mtu,
+            ..through(dst, route.via.or_else(|| gateway(interface, dst)))
+        });
+    }
+    if interface.default_route {
+        let everywhere = [
+            IpNet::from(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)),
+            IpNet::from(Ipv6Net::new_assert(Ipv6Addr::UNSPECIFIED, 0)),
+        ];
+        for dst in everywhere {
+            if let Some(via) = gateway(interface, dst) {
+                routes.push(through(dst, Some(via)));
+            }
+        }
+    }
+    routes
+}
+
+fn via_link_local(via: IpAddr) -> bool {
+    matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+fn node_routes(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
+    interface
+        .addresses
+        .iter()
+        .filter_map(|(own, _)| {
+            let own = own.addr();
+            interface
+                .node_addresses
+                .iter()
+                .find(|node| node.is_ipv4() == own.is_ipv4())
+                .map(|node| (own, *node))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
