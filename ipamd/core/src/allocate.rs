@@ -1,16 +1,24 @@
 //! Addresses for one CNI ADD: all interfaces, or a refusal that names its cause.
+//!
+//! Interfaces of one request are on different networks, so each is decided against the book alone; the first refusal
+//! refuses the whole.
 
-use std::net::IpAddr;
+mod choose;
+mod error;
+mod interface;
 
-use proto_ids::{
-    AllocateRequest, Attachment, Grant, Identity, MacAddr, NetworkName, PoolName, RackName,
-};
+use std::collections::BTreeSet;
 
+use proto_ids::{AllocateRequest, Grant, Identity};
+
+use crate::binding::{Addresses, Origin};
 use crate::book::Book;
 use crate::change::Change;
-use crate::range::Family;
-use crate::refusal::{Holder, Reason};
+use crate::draft::Draft;
 use crate::time::Timestamp;
+
+pub(crate) use choose::Choice;
+pub use error::AllocateError;
 
 /// What an ADD is answered, once the changes are stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,196 +29,12 @@ pub struct AllocatePlan {
     pub changes: Vec<Change>,
 }
 
-/// Why an ADD is refused. Nothing was handed out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AllocateError {
-    /// The request contradicts itself.
-    #[error("the request contradicts itself: {problem}")]
-    Contradictory {
-        /// How.
-        problem: String,
-    },
-    /// No pool for the network in this rack.
-    #[error("network {network} has no pool in rack {rack}; configured are {}", pairs(.configured))]
-    NoPool {
-        /// The network.
-        network: NetworkName,
-        /// This node's rack.
-        rack: RackName,
-        /// What has pools.
-        configured: Vec<(NetworkName, RackName)>,
-    },
-    /// No free address.
-    #[error("no free {family} address of network {network} in rack {rack}: {attached} attached, {held} held, \
-        {quarantined} in quarantine{}, {conflicting} in conflict (pools {})", next(.next_free.as_ref()), names(.pools))]
-    Exhausted {
-        /// The network.
-        network: NetworkName,
-        /// This node's rack.
-        rack: RackName,
-        /// The family.
-        family: Family,
-        /// The pools that are exhausted.
-        pools: Vec<PoolName>,
-        /// Attached addresses.
-        attached: u64,
-        /// Held, reserved and set-aside addresses.
-        held: u64,
-        /// Addresses in quarantine.
-        quarantined: u64,
-        /// Addresses that foreign hosts use.
-        conflicting: u64,
-        /// When the next quarantine ends.
-        next_free: Option<Timestamp>,
-    },
-    /// Somebody else has the requested address.
-    #[error("address {address} of network {network} is {holder}")]
-    AddressTaken {
-        /// The address.
-        address: IpAddr,
-        /// The network.
-        network: NetworkName,
-        /// Who has it.
-        holder: Holder,
-    },
-    /// The identity's binding has another address than the requested one.
-    #[error("{identity} is bound to {bound} in network {network}, {address} was asked for")]
-    AddressDiffers {
-        /// The requested address.
-        address: IpAddr,
-        /// The address it has; the binding has no address of that family when they differ in family.
-        bound: IpAddr,
-        /// The identity.
-        identity: Identity,
-        /// The network.
-        network: NetworkName,
-    },
-    /// The requested address is not among those that this rack's pools hand out.
-    #[error("address {address} is not handed out in network {network}, rack {rack}: {why}")]
-    AddressOutside {
-        /// The address.
-        address: IpAddr,
-        /// The network.
-        network: NetworkName,
-        /// This node's rack.
-        rack: RackName,
-        /// Which pools there are, or why the address is excluded.
-        why: String,
-    },
-    /// A foreign host uses the address.
-    #[error(
-        "address {address} of network {network} is used by a foreign host with MAC {foreign_mac} since {since}"
-    )]
-    AddressConflict {
-        /// The address.
-        address: IpAddr,
-        /// The network.
-        network: NetworkName,
-        /// The foreign host.
-        foreign_mac: MacAddr,
-        /// When it was first seen.
-        since: Timestamp,
-    },
-    /// The identity's address is in no configured pool any more.
-    #[error(
-        "{identity} is bound to {address} in network {network}, which is in no configured pool"
-    )]
-    BoundOutside {
-        /// The address.
-        address: IpAddr,
-        /// The network.
-        network: NetworkName,
-        /// The identity.
-        identity: Identity,
-    },
-    /// Another binding has the requested MAC.
-    #[error("MAC {mac} of network {network} belongs to {identity}")]
-    MacTaken {
-        /// The MAC.
-        mac: MacAddr,
-        /// The network.
-        network: NetworkName,
-        /// Who has it.
-        identity: Identity,
-    },
-    /// The living binding has another MAC.
-    #[error("{identity} is bound to MAC {bound} in network {network}, {mac} was asked for")]
-    MacDiffers {
-        /// The requested MAC.
-        mac: MacAddr,
-        /// The MAC it has.
-        bound: MacAddr,
-        /// The identity.
-        identity: Identity,
-        /// The network.
-        network: NetworkName,
-    },
-    /// The same sandbox has the binding on another interface.
-    #[error("{identity} is attached to network {network} already, by interface {} of the same sandbox {} ({})",
-        .attachment.ifname, .attachment.sandbox, .attachment.cni_network)]
-    AlreadyAttached {
-        /// The identity.
-        identity: Identity,
-        /// The network.
-        network: NetworkName,
-        /// The attachment that has it.
-        attachment: Attachment,
-    },
-    /// The attachment has addresses of another identity.
-    #[error("interface {} of sandbox {} is attached to {identity} already", .attachment.ifname, .attachment.sandbox)]
-    AttachmentTaken {
-        /// The attachment.
-        attachment: Attachment,
-        /// Whose it is.
-        identity: Identity,
-    },
-}
-
-fn names(pools: &[PoolName]) -> String {
-    let names: Vec<_> = pools.iter().map(PoolName::as_str).collect();
-    names.join(", ")
-}
-
-fn pairs(configured: &[(NetworkName, RackName)]) -> String {
-    if configured.is_empty() {
-        return "none".to_owned();
-    }
-    let pairs: Vec<_> = configured
-        .iter()
-        .map(|(network, rack)| format!("{network} in rack {rack}"))
-        .collect();
-    pairs.join(", ")
-}
-
-fn next(next_free: Option<&Timestamp>) -> String {
-    next_free
-        .map(|time| format!(" (the next until {time})"))
-        .unwrap_or_default()
-}
-
-impl AllocateError {
-    /// Its class.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Contradictory { .. } => Reason::InvalidRequest,
-            Self::NoPool { .. } => Reason::NoPool,
-            Self::Exhausted { .. } => Reason::Exhausted,
-            Self::AddressTaken { .. } | Self::AddressDiffers { .. } => Reason::AddressTaken,
-            Self::AddressOutside { .. } | Self::BoundOutside { .. } => Reason::AddressOutside,
-            Self::AddressConflict { .. } => Reason::AddressConflict,
-            Self::MacTaken { .. } | Self::MacDiffers { .. } => Reason::MacTaken,
-            Self::AlreadyAttached { .. } | Self::AttachmentTaken { .. } => Reason::AlreadyAttached,
-        }
-    }
-
-    /// What an operator does about it.
-    pub fn advice(&self) -> String {
-        todo!()
-    }
-}
-
 impl Book {
     /// Addresses for one CNI ADD, all interfaces or none.
+    ///
+    /// # Guarantees
+    /// Asked again for the same attachment, the answer is the same and nothing changes. An identity with a living
+    /// binding gets its addresses and MAC; a newer sandbox takes them over from an older one of the same Pod.
     ///
     /// # Errors
     /// When any interface cannot have what it asks for; nothing is handed out then.
@@ -219,7 +43,92 @@ impl Book {
         request: &AllocateRequest,
         now: Timestamp,
     ) -> Result<AllocatePlan, AllocateError> {
-        let _ = (request, now);
-        todo!()
+        consistent(request)?;
+        let identity = request.effective_identity();
+        let origin = origin(request, &identity);
+        let mut draft = Draft::new(self, now);
+        let mut moved_from = None;
+        let mut interfaces = Vec::with_capacity(request.interfaces.len());
+        self.refuse_foreign_attachment(request, &identity)?;
+        for interface in &request.interfaces {
+            let ask = interface::Ask {
+                request,
+                interface,
+                identity: &identity,
+                origin: &origin,
+            };
+            let answer = ask.plan(self, &mut draft)?;
+            interfaces.push(answer.grant);
+            moved_from = moved_from.or(answer.moved_from);
+        }
+        Ok(AllocatePlan {
+            grant: Grant {
+                identity,
+                interfaces,
+                moved_from,
+            },
+            changes: draft.into_changes(),
+        })
+    }
+
+    fn refuse_foreign_attachment(
+        &self,
+        request: &AllocateRequest,
+        identity: &Identity,
+    ) -> Result<(), AllocateError> {
+        let foreign = self
+            .attached_to(&request.attachment)
+            .find(|&(network, other)| {
+                other != identity
+                    && self
+                        .binding(network, other)
+                        .is_some_and(|binding| binding.origin != Origin::Adopted)
+            });
+        match foreign {
+            None => Ok(()),
+            Some((_, other)) => Err(AllocateError::AttachmentTaken {
+                attachment: request.attachment.clone(),
+                identity: other.clone(),
+            }),
+        }
     }
 }
+
+fn origin(request: &AllocateRequest, identity: &Identity) -> Origin {
+    match (&request.identity, &request.pod) {
+        (_, Some(pod)) if Identity::from(pod) == *identity => Origin::Pod,
+        (Some(_), pod) => Origin::Named {
+            pod: pod.clone().map(Box::new),
+        },
+        (None, _) => Origin::Sandbox,
+    }
+}
+
+/// Refuses a request that no book could grant.
+fn consistent(request: &AllocateRequest) -> Result<(), AllocateError> {
+    let contradictory = |problem| Err(AllocateError::Contradictory { problem });
+    let mut ifnames = BTreeSet::new();
+    let mut networks = BTreeSet::new();
+    if request.interfaces.is_empty() {
+        return contradictory("it names no interface".to_owned());
+    }
+    for interface in &request.interfaces {
+        let (ifname, network) = (&interface.ifname, &interface.network);
+        if !ifnames.insert(ifname) {
+            return contradictory(format!("interface {ifname} is named twice"));
+        }
+        if !networks.insert(network) {
+            return contradictory(format!("network {network} is named twice"));
+        }
+        let addresses = &interface.addresses;
+        if !addresses.is_empty() && Addresses::one_per_family(addresses).is_none() {
+            return contradictory(format!(
+                "{ifname} asks for more than one address of a family"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,35 @@
 //! The book: every binding, every address that is not as good as new, and the indices that make each verb cheap.
 //!
 //! [`Book::apply`] is the only mutation, [`Book::restore`] the only other way to come by a book that is not empty.
+//! Both hold: a book restored from another's records equals it.
 
+mod network;
+mod pool_book;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use proto_ids::{Identity, NetworkName};
+use proto_ids::{Attachment, Identity, NetworkName, RackName};
 
-use crate::change::{Change, Record};
+use crate::binding::{Addresses, Binding, State};
+use crate::change::{AddressRecord, AddressUse, Change, ConflictRecord, Record, RecordKey};
+use crate::refusal::Holder;
 use crate::settings::ValidSettings;
 
+pub(crate) use network::{Class, Conflict, Deadline, Entry, Network};
+pub(crate) use pool_book::{PoolBook, Tally};
+
 /// The address book of one node.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {
     settings: ValidSettings,
+    rack: Arc<RackName>,
+    networks: BTreeMap<NetworkName, Network>,
+    attachments: BTreeMap<Attachment, BTreeSet<(NetworkName, Identity)>>,
 }
 
-/// Two stored facts that cannot both be true.
+/// Two stored facts that cannot both be true, or one that cannot be true at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Contradiction {
     /// Two bindings, or a binding and an address record, claim one address.
@@ -26,6 +40,13 @@ pub enum Contradiction {
         address: IpAddr,
         /// Who claims it, where it is a binding.
         identities: Vec<Identity>,
+    },
+    /// A binding has no address, or two of one family.
+    Malformed {
+        /// The network.
+        network: NetworkName,
+        /// Whose binding.
+        identity: Identity,
     },
 }
 
@@ -40,19 +61,46 @@ pub struct RestoreError {
 impl Book {
     /// A book in which every address is as good as new.
     pub fn new(settings: ValidSettings) -> Self {
-        Self { settings }
+        let mut pools: BTreeMap<NetworkName, Vec<PoolBook>> = BTreeMap::new();
+        for (index, pool) in settings.settings().pools.iter().enumerate() {
+            pools
+                .entry(pool.network.clone())
+                .or_default()
+                .push(PoolBook::new(settings.clone(), index));
+        }
+        Self {
+            rack: Arc::new(settings.settings().rack.clone()),
+            networks: pools
+                .into_iter()
+                .map(|(name, pools)| (name, Network::new(pools)))
+                .collect(),
+            attachments: BTreeMap::new(),
+            settings,
+        }
     }
 
     /// The book that wrote these records.
     ///
     /// # Errors
-    /// When records contradict each other: the store is damaged.
+    /// When records contradict each other: the store is damaged. All contradictions are listed.
     pub fn restore(
         settings: ValidSettings,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Self, RestoreError> {
-        let _ = (settings, records.into_iter());
-        todo!()
+        let mut book = Self::new(settings);
+        let mut contradictions = Vec::new();
+        for record in records {
+            let found = book.contradictions(&record);
+            if found.is_empty() {
+                book.put(&record);
+            }
+            contradictions.extend(found);
+        }
+        if contradictions.is_empty() {
+            Ok(book)
+        } else {
+            Err(RestoreError { contradictions })
+        }
     }
 
     /// The settings it works by.
@@ -61,13 +109,243 @@ impl Book {
     }
 
     /// All facts, in the form in which they are stored.
-    pub fn records(&self) -> Vec<Record> {
-        todo!()
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.networks.iter().flat_map(|(name, network)| {
+            let tables = &network.tables;
+            let bindings = tables
+                .bindings
+                .iter()
+                .map(|(identity, binding)| Record::Binding(binding.record(name, identity)));
+            let addresses = tables
+                .entries
+                .iter()
+                .filter_map(|(&address, entry)| address_record(name, address, entry));
+            let conflicts = tables
+                .conflicts
+                .iter()
+                .map(|(&address, conflict)| Record::Conflict(conflict.record(name, address)));
+            bindings.chain(addresses).chain(conflicts)
+        })
     }
 
-    /// Makes the changes of a plan true. To be called with stored changes only, in the order they were planned.
+    /// Makes the changes of a plan true. To be called with the changes of one plan, whole and in order, once they are
+    /// stored.
     pub fn apply(&mut self, changes: &[Change]) {
-        let _ = changes;
-        todo!()
+        for change in changes {
+            match change {
+                Change::Put(record) => self.put(record),
+                Change::Remove(key) => self.remove(key),
+                Change::Audit(_) => {}
+            }
+        }
+    }
+
+    fn put(&mut self, record: &Record) {
+        match record {
+            Record::Binding(record) => {
+                let binding = Binding::from_record(record, &self.rack);
+                self.forget_attachment(&record.network, &record.identity);
+                if let State::Attached(attached) = &binding.state {
+                    self.attachments
+                        .entry(attached.attachment.clone())
+                        .or_default()
+                        .insert((record.network.clone(), record.identity.clone()));
+                }
+                self.network_mut(&record.network)
+                    .put_binding(&record.identity, binding);
+            }
+            Record::Address(AddressRecord {
+                network,
+                address,
+                state,
+            }) => self.network_mut(network).set_use(*address, Some(state)),
+            Record::Conflict(record) => {
+                let conflict = Conflict {
+                    foreign_mac: record.foreign_mac,
+                    since: record.since,
+                };
+                self.network_mut(&record.network)
+                    .set_conflict(record.address, Some(conflict));
+            }
+        }
+    }
+
+    fn remove(&mut self, key: &RecordKey) {
+        let name = match key {
+            RecordKey::Binding { network, identity } => {
+                self.forget_attachment(network, identity);
+                self.network_mut(network).remove_binding(identity);
+                network
+            }
+            RecordKey::Address { network, address } => {
+                self.network_mut(network).set_use(*address, None);
+                network
+            }
+            RecordKey::Conflict { network, address } => {
+                self.network_mut(network).set_conflict(*address, None);
+                network
+            }
+        };
+        // A network that is neither configured nor remembered must not tell a living book from a restored one.
+        if self.networks.get(name).is_some_and(Network::is_empty) {
+            self.networks.remove(name);
+        }
+    }
+
+    fn forget_attachment(&mut self, network: &NetworkName, identity: &Identity) {
+        let Some(State::Attached(attached)) = self
+            .binding(network, identity)
+            .map(|binding| binding.state.clone())
+        else {
+            return;
+        };
+        if let Some(held) = self.attachments.get_mut(&attached.attachment) {
+            held.remove(&(network.clone(), identity.clone()));
+            if held.is_empty() {
+                self.attachments.remove(&attached.attachment);
+            }
+        }
+    }
+
+    fn network_mut(&mut self, name: &NetworkName) -> &mut Network {
+        self.networks.entry(name.clone()).or_default()
+    }
+
+    fn contradictions(&self, record: &Record) -> Vec<Contradiction> {
+        let (network, identity, addresses) = match record {
+            Record::Binding(record) => {
+                if Addresses::one_per_family(&record.addresses).is_none() {
+                    return vec![Contradiction::Malformed {
+                        network: record.network.clone(),
+                        identity: record.identity.clone(),
+                    }];
+                }
+                (&record.network, Some(&record.identity), &*record.addresses)
+            }
+            Record::Address(record) => {
+                (&record.network, None, std::slice::from_ref(&record.address))
+            }
+            Record::Conflict(_) => return Vec::new(),
+        };
+        let claims = |address: &IpAddr| {
+            let other = match self.network(network)?.tables.entries.get(address)? {
+                Entry::Bound(other) if Some(&**other) == identity => return None,
+                Entry::Bound(other) => Some(&**other),
+                _ if identity.is_none() => return None,
+                _ => None,
+            };
+            Some(Contradiction::AddressTwice {
+                network: network.clone(),
+                address: *address,
+                identities: identity.into_iter().chain(other).cloned().collect(),
+            })
+        };
+        addresses.iter().filter_map(claims).collect()
+    }
+
+    pub(crate) fn rack(&self) -> &Arc<RackName> {
+        &self.rack
+    }
+
+    /// Every network and rack that has a pool.
+    pub(crate) fn configured(&self) -> Vec<(NetworkName, RackName)> {
+        let pools = self.settings.settings().pools.iter();
+        let pairs: BTreeSet<_> = pools
+            .map(|pool| (pool.network.clone(), pool.rack.clone()))
+            .collect();
+        pairs.into_iter().collect()
+    }
+
+    /// Who or what has an address.
+    pub(crate) fn holder(&self, network: &NetworkName, address: IpAddr) -> Option<Holder> {
+        let tables = &self.network(network)?.tables;
+        match tables.entries.get(&address)? {
+            Entry::Bound(identity) => {
+                let binding = tables.bindings.get(identity)?;
+                Some(match binding.state.attached() {
+                    Some(attached) => Holder::Attached {
+                        identity: (**identity).clone(),
+                        attachment: attached.attachment.clone(),
+                    },
+                    None => Holder::Held {
+                        identity: (**identity).clone(),
+                        until: binding.state.until(),
+                    },
+                })
+            }
+            Entry::Quarantined(quarantine) => Some(Holder::Quarantined {
+                identity: quarantine.former.identity.clone(),
+                until: quarantine.until,
+            }),
+            Entry::SetAside(set_aside) => Some(Holder::SetAside {
+                note: set_aside.note.clone(),
+            }),
+            Entry::Retired(_) => None,
+        }
+    }
+
+    pub(crate) fn networks(&self) -> impl Iterator<Item = (&NetworkName, &Network)> {
+        self.networks.iter()
+    }
+
+    pub(crate) fn network(&self, name: &NetworkName) -> Option<&Network> {
+        self.networks.get(name)
+    }
+
+    pub(crate) fn binding(&self, network: &NetworkName, identity: &Identity) -> Option<&Binding> {
+        self.network(network)?.tables.bindings.get(identity)
+    }
+
+    /// The bindings that an attachment has, by network.
+    pub(crate) fn attached_to(
+        &self,
+        attachment: &Attachment,
+    ) -> impl Iterator<Item = (&NetworkName, &Identity)> {
+        self.attachments
+            .get(attachment)
+            .into_iter()
+            .flatten()
+            .map(|(network, identity)| (network, identity))
+    }
+
+    pub(crate) fn attachments(&self) -> impl Iterator<Item = &Attachment> {
+        self.attachments.keys()
     }
 }
+
+impl Conflict {
+    pub(crate) fn record(&self, network: &NetworkName, address: IpAddr) -> ConflictRecord {
+        ConflictRecord {
+            network: network.clone(),
+            address,
+            foreign_mac: self.foreign_mac,
+            since: self.since,
+        }
+    }
+}
+
+fn address_record(network: &NetworkName, address: IpAddr, entry: &Entry) -> Option<Record> {
+    let state = match entry {
+        Entry::Bound(_) => return None,
+        Entry::Quarantined(quarantine) => AddressUse::Quarantined {
+            since: quarantine.since,
+            until: quarantine.until,
+            former: quarantine.former.clone(),
+        },
+        Entry::Retired(sequence) => AddressUse::Retired {
+            sequence: *sequence,
+        },
+        Entry::SetAside(set_aside) => AddressUse::SetAside {
+            since: set_aside.since,
+            note: set_aside.note.clone(),
+        },
+    };
+    Some(Record::Address(AddressRecord {
+        network: network.clone(),
+        address,
+        state,
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,12 @@
 //! Whether the book agrees with what a runtime believes of an attachment.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
 use proto_ids::{Attachment, IfName, MacAddr};
 
+use crate::binding::Binding;
 use crate::book::Book;
 use crate::refusal::Reason;
 
@@ -114,7 +116,50 @@ impl Book {
         attachment: &Attachment,
         interfaces: &[CheckedInterface],
     ) -> Result<(), CheckError> {
-        let _ = (attachment, interfaces);
-        todo!()
+        let mut unseen: BTreeMap<_, _> = self
+            .attached_to(attachment)
+            .filter_map(|(network, identity)| {
+                let bound = self.binding(network, identity)?;
+                Some((&bound.state.attached()?.ifname, bound))
+            })
+            .collect();
+        if unseen.is_empty() {
+            return Err(CheckError::Unknown(attachment.clone()));
+        }
+        let mut differences = Vec::new();
+        for interface in interfaces {
+            match unseen.remove(&interface.ifname) {
+                Some(bound) => differences.extend(compare(interface, bound)),
+                None => differences.push(Difference::UnknownInterface(interface.ifname.clone())),
+            }
+        }
+        let missing = unseen.into_keys().cloned();
+        differences.extend(missing.map(Difference::MissingInterface));
+        if differences.is_empty() {
+            Ok(())
+        } else {
+            Err(CheckError::Differs(differences))
+        }
     }
+}
+
+fn compare(interface: &CheckedInterface, bound: &Binding) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    if let Some(runtime) = interface.mac.filter(|&mac| mac != bound.mac) {
+        differences.push(Difference::Mac {
+            ifname: interface.ifname.clone(),
+            book: bound.mac,
+            runtime,
+        });
+    }
+    let book: BTreeSet<_> = bound.addresses.iter().collect();
+    let runtime: BTreeSet<_> = interface.addresses.iter().copied().collect();
+    if book != runtime {
+        differences.push(Difference::Addresses {
+            ifname: interface.ifname.clone(),
+            book: book.into_iter().collect(),
+            runtime: interface.addresses.clone(),
+        });
+    }
+    differences
 }

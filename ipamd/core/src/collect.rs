@@ -1,9 +1,12 @@
 //! Ending attachments in bulk: those a runtime no longer lists, and all of them after a reboot.
 
+use std::collections::BTreeSet;
+
 use proto_ids::{Attachment, CniNetworkName};
 
 use crate::book::Book;
-use crate::change::Change;
+use crate::change::{Change, Ended};
+use crate::draft::Draft;
 use crate::time::Timestamp;
 
 /// What a collection ends.
@@ -23,13 +26,32 @@ impl Book {
         keep: &[Attachment],
         now: Timestamp,
     ) -> CollectPlan {
-        let _ = (cni_network, keep, now);
-        todo!()
+        let keep: BTreeSet<_> = keep.iter().collect();
+        let gone = |attachment: &&Attachment| {
+            attachment.cni_network == *cni_network && !keep.contains(attachment)
+        };
+        self.end_all(gone, Ended::Collected, now)
     }
 
     /// Ends every attachment: the node booted, so nothing of the old boot is attached any more.
     pub fn reboot(&self, now: Timestamp) -> CollectPlan {
-        let _ = now;
-        todo!()
+        self.end_all(|_| true, Ended::Reboot, now)
+    }
+
+    fn end_all(
+        &self,
+        gone: impl FnMut(&&Attachment) -> bool,
+        ended: Ended,
+        now: Timestamp,
+    ) -> CollectPlan {
+        let mut draft = Draft::new(self, now);
+        let attachments: Vec<_> = self.attachments().filter(gone).cloned().collect();
+        for attachment in &attachments {
+            draft.end(attachment, ended);
+        }
+        CollectPlan {
+            ended: attachments,
+            changes: draft.into_changes(),
+        }
     }
 }

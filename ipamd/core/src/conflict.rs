@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use proto_ids::{MacAddr, NetworkName};
 
-use crate::book::Book;
-use crate::change::{Change, ConflictRecord};
+use crate::book::{Book, Entry};
+use crate::change::{Change, ConflictRecord, Record, RecordKey};
 use crate::refusal::Holder;
 use crate::time::Timestamp;
 
@@ -34,18 +34,69 @@ pub struct ConflictPlan {
 impl Book {
     /// Judges a claim heard on the wire, and sets the address aside when the claim is foreign.
     pub fn conflict(&self, sighting: &Sighting, now: Timestamp) -> ConflictPlan {
-        let _ = (sighting, now);
-        todo!()
+        let nothing = ConflictPlan {
+            foreign: false,
+            holder: None,
+            changes: Vec::new(),
+        };
+        let Sighting {
+            network: name,
+            address,
+            mac,
+        } = sighting;
+        let Some(network) = self.network(name) else {
+            return nothing;
+        };
+        let entry = network.tables.entries.get(address);
+        if entry.is_none() && network.pool_of(*address).is_none() {
+            return nothing;
+        }
+        let own_mac = match entry {
+            Some(Entry::Bound(_)) => network.tables.holder(*address).map(|(_, bound)| bound.mac),
+            // A sandbox that is being torn down may still speak.
+            Some(Entry::Quarantined(quarantine)) => Some(quarantine.former.mac),
+            _ => None,
+        };
+        if own_mac == Some(*mac) || !mac.is_unicast() {
+            return nothing;
+        }
+        let known = network.tables.conflicts.get(address);
+        let changes = if known.is_some_and(|known| known.foreign_mac == *mac) {
+            Vec::new()
+        } else {
+            vec![Change::Put(Record::Conflict(ConflictRecord {
+                network: name.clone(),
+                address: *address,
+                foreign_mac: *mac,
+                since: known.map_or(now, |known| known.since),
+            }))]
+        };
+        ConflictPlan {
+            foreign: true,
+            holder: self.holder(name, *address),
+            changes,
+        }
     }
 
     /// Ends a conflict: nobody answers for the address any more. Empty when there is none.
     pub fn clear_conflict(&self, network: &NetworkName, address: IpAddr) -> Vec<Change> {
-        let _ = (network, address);
-        todo!()
+        let known = self
+            .network(network)
+            .is_some_and(|network| network.tables.conflicts.contains_key(&address));
+        let key = RecordKey::Conflict {
+            network: network.clone(),
+            address,
+        };
+        known.then_some(Change::Remove(key)).into_iter().collect()
     }
 
     /// All conflicts, by network and address.
     pub fn conflicts(&self) -> Vec<ConflictRecord> {
-        todo!()
+        self.networks()
+            .flat_map(|(name, network)| {
+                let conflicts = network.tables.conflicts.iter();
+                conflicts.map(move |(&address, conflict)| conflict.record(name, address))
+            })
+            .collect()
     }
 }

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 use proto_ids::{Attachment, Identity, NetworkName};
 
-use crate::book::Book;
-use crate::change::Change;
+use crate::book::{Book, Entry, Network};
+use crate::change::{Change, Ended, RecordKey};
+use crate::draft::{Draft, Rest};
 use crate::refusal::Reason;
 use crate::time::Timestamp;
-use crate::view::BindingView;
+use crate::view::{BindingView, view};
 
 /// What an operator wants given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,61 @@ impl Book {
     /// # Errors
     /// When it is attached, not in use, or known in several networks.
     pub fn free(&self, request: &FreeRequest, now: Timestamp) -> Result<FreePlan, FreeError> {
-        let _ = (request, now);
-        todo!()
+        let address = request.address;
+        let mut known: Vec<_> = self
+            .networks()
+            .filter(|(name, _)| request.network.as_ref().is_none_or(|want| want == *name))
+            .filter_map(|(name, network)| Some((network, view(name, network, address)?)))
+            .collect();
+        if known.len() > 1 {
+            let networks = known.into_iter().map(|(_, view)| view.network).collect();
+            return Err(FreeError::Ambiguous { address, networks });
+        }
+        let Some((network, was)) = known.pop() else {
+            return Err(FreeError::NotInUse { address });
+        };
+        if let (Some(identity), Some(attachment)) = (&was.identity, &was.attachment) {
+            return Err(FreeError::Attached {
+                address,
+                identity: identity.clone(),
+                attachment: attachment.clone(),
+            });
+        }
+        let mut draft = Draft::new(self, now);
+        draft.give_back(&was.network, network, address, request.rest());
+        Ok(FreePlan {
+            changes: draft.into_changes(),
+            was,
+        })
+    }
+}
+
+impl FreeRequest {
+    fn rest(&self) -> Rest {
+        if self.quarantine {
+            Rest::Quarantine
+        } else {
+            Rest::None
+        }
+    }
+}
+
+impl Draft<'_> {
+    fn give_back(&mut self, name: &NetworkName, network: &Network, address: IpAddr, rest: Rest) {
+        match (network.tables.entries.get(&address), rest) {
+            (Some(Entry::Bound(_)), rest) => {
+                if let Some((identity, binding)) = network.tables.holder(address) {
+                    self.dissolve(name, identity, binding, Ended::Freed, rest);
+                }
+            }
+            // It rests already.
+            (Some(Entry::Quarantined(_)), Rest::Quarantine) => {}
+            (Some(Entry::Quarantined(_) | Entry::SetAside(_)), _) => self.retire(name, address),
+            // Nobody has it: what is left is the conflict.
+            (Some(Entry::Retired(_)) | None, _) => self.remove(RecordKey::Conflict {
+                network: name.clone(),
+                address,
+            }),
+        }
     }
 }

@@ -18,6 +18,7 @@ mod change;
 mod check;
 mod collect;
 mod conflict;
+mod draft;
 mod expire;
 mod free;
 mod pool;

@@ -42,6 +42,12 @@ impl Pool {
         }
     }
 
+    /// An address with the prefix length of the pool's subnet.
+    pub(crate) fn with_prefix(&self, address: IpAddr) -> IpNet {
+        // A subnet's prefix length always fits its own family.
+        IpNet::new(address, self.subnet.prefix_len()).unwrap_or_else(|_| address.into())
+    }
+
     /// What may be handed out: the ranges without exclusions, routers, and the addresses no host may have.
     pub(crate) fn usable(&self) -> AddressSet {
         let mut usable = AddressSet::default();
@@ -54,11 +60,16 @@ impl Pool {
         for range in &self.exclude {
             usable.remove(range.bits());
         }
-        let routers = self.routes.iter().filter_map(|route| route.via);
-        for router in routers.chain(self.gateway).chain(self.unassignable()) {
-            usable.remove((bits(router), bits(router)));
+        for address in self.routers().chain(self.unassignable()) {
+            usable.remove((bits(address), bits(address)));
         }
         usable
+    }
+
+    /// The gateway, and the next hops of the routes.
+    pub(crate) fn routers(&self) -> impl Iterator<Item = IpAddr> {
+        let hops = self.routes.iter().filter_map(|route| route.via);
+        hops.chain(self.gateway)
     }
 
     /// IPv4: network and broadcast address, which /31 (RFC 3021) and /32 do not have.

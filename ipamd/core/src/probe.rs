@@ -1,10 +1,11 @@
 //! Which addresses are worth asking for on the wire before a Pod needs them.
 
 use std::net::IpAddr;
+use std::ops::Bound;
 
 use proto_ids::{MacAddr, NetworkName};
 
-use crate::book::Book;
+use crate::book::{Book, Class};
 
 /// An address to probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +21,22 @@ pub struct ProbeCandidate {
 impl Book {
     /// Of every pool of this rack that wants probing: the `per_pool` addresses that would be handed out next, in order.
     pub fn probe_candidates(&self, per_pool: usize) -> Vec<ProbeCandidate> {
-        let _ = per_pool;
-        todo!()
+        let rack = self.rack();
+        self.networks()
+            .flat_map(|(name, network)| {
+                let pools = network.pools.iter();
+                let wanted = pools.filter(|pool| pool.pool().probe && pool.pool().rack == **rack);
+                wanted.flat_map(move |pool| {
+                    pool.free()
+                        .take(per_pool)
+                        .map(move |address| ProbeCandidate {
+                            network: name.clone(),
+                            address,
+                            own_mac: None,
+                        })
+                })
+            })
+            .collect()
     }
 
     /// Up to `limit` held or set-aside addresses of pools that want probing, by network and address, behind `after`.
@@ -31,7 +46,32 @@ impl Book {
         after: Option<(&NetworkName, IpAddr)>,
         limit: usize,
     ) -> Vec<ProbeCandidate> {
-        let _ = (after, limit);
-        todo!()
+        let rack = self.rack();
+        self.networks()
+            .filter(|(name, _)| after.is_none_or(|(last, _)| *name >= last))
+            .flat_map(|(name, network)| {
+                let from = match after {
+                    Some((last, address)) if last == name => Bound::Excluded(address),
+                    _ => Bound::Unbounded,
+                };
+                let tables = &network.tables;
+                tables
+                    .entries
+                    .range((from, Bound::Unbounded))
+                    .map(|(&address, _)| address)
+                    .filter(|&address| tables.class(address) == Class::Held)
+                    .filter(|&address| {
+                        network
+                            .pool_of(address)
+                            .is_some_and(|pool| pool.pool().probe && pool.pool().rack == **rack)
+                    })
+                    .map(move |address| ProbeCandidate {
+                        network: name.clone(),
+                        address,
+                        own_mac: tables.holder(address).map(|(_, bound)| bound.mac),
+                    })
+            })
+            .take(limit)
+            .collect()
     }
 }

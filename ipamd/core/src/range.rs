@@ -222,26 +222,25 @@ impl AddressSet {
             .is_some_and(|(_, &last)| address <= last)
     }
 
-    pub(crate) fn intersects(&self, other: &Self) -> Option<u128> {
-        other.intervals.iter().find_map(|(&first, &last)| {
-            let (_, &end) = self.intervals.range(..=last).next_back()?;
-            (end >= first).then(|| {
-                let (&start, _) = self
-                    .intervals
-                    .range(..=last)
-                    .find(|&(_, &to)| to >= first)
-                    .unwrap_or((&first, &last));
-                start.max(first)
-            })
+    /// The lowest address that both have.
+    pub(crate) fn first_in_both(&self, other: &Self) -> Option<u128> {
+        other.intervals().find_map(|(first, last)| {
+            self.intervals()
+                .find(|&(start, end)| start <= last && first <= end)
+                .map(|(start, _)| start.max(first))
+        })
+    }
+
+    /// How many addresses there are, at most `u64::MAX`.
+    pub(crate) fn count(&self) -> u64 {
+        self.intervals().fold(0, |sum: u64, (first, last)| {
+            let size = u64::try_from(last - first).unwrap_or(u64::MAX);
+            sum.saturating_add(size).saturating_add(1)
         })
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.intervals.is_empty()
-    }
-
-    pub(crate) fn first(&self) -> Option<u128> {
-        self.intervals.keys().next().copied()
     }
 
     pub(crate) fn intervals(&self) -> impl Iterator<Item = (u128, u128)> {

@@ -1,11 +1,14 @@
 //! New settings for a living book: applied whole or refused whole.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proto_ids::{Identity, NetworkName};
+use proto_ids::{Identity, NetworkName, PoolName};
 
 use crate::book::Book;
-use crate::settings::ValidSettings;
+use crate::change::Change;
+use crate::settings::{Settings, ValidSettings};
+use crate::view::BindingView;
 
 /// The book under new settings. Nothing stored changes.
 #[derive(Clone, Debug)]
@@ -32,8 +35,13 @@ pub struct Displaced {
 pub enum ReconfigureError {
     /// Bound addresses would be in no pool of their network.
     #[error("{} bound addresses would be in no pool, the first is {} of {} (network {})",
-        .0.len(), .0[0].address, .0[0].identity, .0[0].network)]
-    Displaces(Vec<Displaced>),
+        .all.len(), .first.address, .first.identity, .first.network)]
+    Displaces {
+        /// The first of them.
+        first: Displaced,
+        /// All of them.
+        all: Vec<Displaced>,
+    },
 }
 
 impl ReconfigureError {
@@ -52,7 +60,89 @@ impl Book {
         &self,
         settings: ValidSettings,
     ) -> Result<ReconfigurePlan, ReconfigureError> {
-        let _ = settings;
-        todo!()
+        let known: BTreeSet<_> = self.strays().into_iter().map(key).collect();
+        let mut book = Self::new(settings);
+        // The records are this book's own: they cannot contradict each other.
+        book.apply(&self.records().map(Change::Put).collect::<Vec<_>>());
+        let displaced: Vec<_> = book
+            .strays()
+            .into_iter()
+            .filter(|stray| !known.contains(&key(stray.clone())))
+            .filter_map(|stray| {
+                Some(Displaced {
+                    address: stray.address,
+                    network: stray.network,
+                    identity: stray.identity?,
+                })
+            })
+            .collect();
+        if let Some(first) = displaced.first() {
+            return Err(ReconfigureError::Displaces {
+                first: first.clone(),
+                all: displaced,
+            });
+        }
+        Ok(ReconfigurePlan {
+            report: report(self.settings().settings(), book.settings().settings()),
+            book,
+        })
     }
 }
+
+fn key(view: BindingView) -> (NetworkName, IpAddr) {
+    (view.network, view.address)
+}
+
+fn report(old: &Settings, new: &Settings) -> Vec<String> {
+    let mut lines = Vec::new();
+    if old.node != new.node {
+        lines.push(format!("node: {} becomes {}", old.node, new.node));
+    }
+    if old.rack != new.rack {
+        lines.push(format!("rack: {} becomes {}", old.rack, new.rack));
+    }
+    for pool in &old.pools {
+        match new.pools.iter().find(|other| other.name == pool.name) {
+            None => lines.push(format!("pool {}: removed", pool.name)),
+            Some(other) if other != pool => lines.push(format!("pool {}: changed", pool.name)),
+            Some(_) => {}
+        }
+    }
+    for pool in &new.pools {
+        if old.pools.iter().all(|other| other.name != pool.name) {
+            lines.push(format!("pool {}: added", pool.name));
+        }
+    }
+    let order = |settings: &Settings| -> Vec<_> {
+        let pools = settings.pools.iter();
+        pools.map(|pool| pool.name.clone()).collect()
+    };
+    let (before, after) = (order(old), order(new));
+    let kept = |these: &[PoolName], those: &[PoolName]| -> Vec<PoolName> {
+        let kept = these.iter().filter(|name| those.contains(name));
+        kept.cloned().collect()
+    };
+    if kept(&before, &after) != kept(&after, &before) {
+        lines.push("pools: used in another order".to_owned());
+    }
+    if old.rules != new.rules {
+        lines
+            .push("rules: changed; bindings that are held already keep their deadlines".to_owned());
+    }
+    if old.audit_keep != new.audit_keep {
+        lines.push(format!(
+            "audit log: kept for {}",
+            humantime::format_duration(new.audit_keep)
+        ));
+    }
+    if old.refuse_when_exhausted != new.refuse_when_exhausted {
+        lines.push(format!(
+            "refuse when exhausted: {}",
+            new.refuse_when_exhausted
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use proto_ids::Attachment;
 
 use crate::book::Book;
 use crate::change::{Change, Ended};
+use crate::draft::Draft;
 use crate::time::Timestamp;
 
 /// What a DEL does.
@@ -27,7 +28,27 @@ impl Book {
 
     /// Ends an attachment for the reason given.
     pub fn end(&self, attachment: &Attachment, ended: Ended, now: Timestamp) -> ReleasePlan {
-        let _ = (attachment, ended, now);
-        todo!()
+        let mut draft = Draft::new(self, now);
+        let addresses = draft.end(attachment, ended);
+        ReleasePlan {
+            known: !addresses.is_empty(),
+            addresses,
+            changes: draft.into_changes(),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Ends every binding of an attachment; answers the addresses it had.
+    pub(crate) fn end(&mut self, attachment: &Attachment, ended: Ended) -> Vec<IpAddr> {
+        let book = self.book();
+        let mut addresses = Vec::new();
+        for (network, identity) in book.attached_to(attachment) {
+            if let Some(binding) = book.binding(network, identity) {
+                addresses.extend(binding.addresses.iter());
+                self.detach(network, identity, binding, ended);
+            }
+        }
+        addresses
     }
 }

@@ -1,13 +1,17 @@
 //! What the operator configured, checked whole before anything uses it.
 
+mod check;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_ids::{NodeName, PoolName, RackName};
+use proto_ids::{Identity, NodeName, PoolName, RackName};
 
+use crate::binding::Origin;
 use crate::pool::Pool;
-use crate::rule::Rule;
+use crate::range::AddressSet;
+use crate::rule::{self, Hold, Rule};
 
 /// What the operator configured for this node, as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +66,14 @@ pub struct SettingsError {
 }
 
 /// Settings that were found free of contradictions. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidSettings(Arc<Checked>);
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Checked {
     settings: Settings,
+    /// What each pool hands out, in the order of the pools, and how many that are.
+    usable: Vec<(AddressSet, u64)>,
 }
 
 impl Settings {
@@ -76,7 +82,67 @@ impl Settings {
     /// # Errors
     /// One entry for each contradiction.
     pub fn validate(self) -> Result<ValidSettings, Vec<SettingsError>> {
-        Ok(ValidSettings(Arc::new(Checked { settings: self })))
+        let usable: Vec<_> = self.pools.iter().map(Pool::usable).collect();
+        let mut errors = Vec::new();
+        for (index, pool) in self.pools.iter().enumerate() {
+            let mut report = |field, reason| {
+                errors.push(SettingsError {
+                    subject: Subject::Pool {
+                        index,
+                        name: pool.name.clone(),
+                    },
+                    field,
+                    reason,
+                });
+            };
+            check::pool(pool, &usable[index], &mut report);
+            for (earlier, other) in self.pools[..index].iter().enumerate() {
+                check::pair(
+                    (pool, &usable[index]),
+                    (other, &usable[earlier]),
+                    &mut report,
+                );
+            }
+        }
+        if !self.pools.is_empty() && self.pools.iter().all(|pool| pool.rack != self.rack) {
+            errors.push(SettingsError {
+                subject: Subject::Node,
+                field: "rack",
+                reason: format!("no pool belongs to rack {}", self.rack),
+            });
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let counted = usable.into_iter().map(|set| {
+            let count = set.count();
+            (set, count)
+        });
+        Ok(ValidSettings(Arc::new(Checked {
+            usable: counted.collect(),
+            settings: self,
+        })))
+    }
+
+    /// How long the bindings of an identity are kept after release.
+    pub(crate) fn hold(&self, identity: &Identity, origin: &Origin) -> Hold {
+        let pod = origin.pod(identity);
+        let rule = pod
+            .as_ref()
+            .and_then(|pod| self.rules.iter().find(|rule| rule.fits(pod)));
+        match (origin, rule) {
+            (Origin::Sandbox | Origin::Adopted, _) => Hold::None,
+            (_, Some(rule)) => rule.hold,
+            // Whoever names an identity wants it kept.
+            (Origin::Named { .. } | Origin::Reserved, None) => Hold::Forever,
+            (Origin::Pod, None) => {
+                if pod.as_ref().is_some_and(rule::has_ordinal) {
+                    Hold::Forever
+                } else {
+                    Hold::None
+                }
+            }
+        }
     }
 }
 
@@ -85,4 +151,17 @@ impl ValidSettings {
     pub fn settings(&self) -> &Settings {
         &self.0.settings
     }
+
+    /// What the pool at this place hands out.
+    pub(crate) fn usable(&self, pool: usize) -> &AddressSet {
+        &self.0.usable[pool].0
+    }
+
+    /// How many addresses the pool at this place hands out, at most `u64::MAX`.
+    pub(crate) fn capacity(&self, pool: usize) -> u64 {
+        self.0.usable[pool].1
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,14 @@
 //! What an operator sees of the book.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use proto_ids::{Attachment, Identity, IfName, MacAddr, NetworkName, PodUid, PoolName, RackName};
 
-use crate::book::Book;
+use crate::binding::Binding;
+use crate::book::{Book, Entry, Network, PoolBook};
 use crate::time::Timestamp;
 
 /// One address that is not simply free.
@@ -113,24 +115,141 @@ pub struct ListFilter {
 impl Book {
     /// All addresses that are not simply free, by network and address.
     pub fn list(&self, filter: &ListFilter) -> Vec<BindingView> {
-        let _ = filter;
-        todo!()
+        let network = |name: &NetworkName| filter.network.as_ref().is_none_or(|want| want == name);
+        self.networks()
+            .filter(|(name, _)| network(name))
+            .flat_map(|(name, network)| views(name, network))
+            .filter(|view| filter.state.is_none_or(|state| view.state == state))
+            .filter(|view| filter.pool.is_none() || view.pool == filter.pool)
+            .collect()
     }
 
     /// Who has an address now, once for each network that knows it.
     pub fn who(&self, address: IpAddr) -> Vec<BindingView> {
-        let _ = address;
-        todo!()
+        self.networks()
+            .filter_map(|(name, network)| view(name, network, address))
+            .collect()
     }
 
     /// What an identity has and had: living bindings and quarantined addresses.
     pub fn why(&self, identity: &Identity) -> Vec<BindingView> {
-        let _ = identity;
-        todo!()
+        self.networks()
+            .flat_map(|(name, network)| {
+                let tables = &network.tables;
+                let bound = tables.bindings.get(identity);
+                let bound = bound.into_iter().flat_map(|bound| bound.addresses.iter());
+                let rested = tables.quarantined_after(identity);
+                bound
+                    .chain(rested.into_iter().map(|(address, _)| address))
+                    .filter_map(|address| view(name, network, address))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Addresses of bindings that are in no configured pool of their network: known, kept, but not handed out again.
     pub fn strays(&self) -> Vec<BindingView> {
-        todo!()
+        self.networks()
+            .flat_map(|(name, network)| {
+                let entries = network.tables.entries.iter();
+                entries
+                    .filter(|(address, entry)| {
+                        matches!(entry, Entry::Bound(_)) && network.pool_of(**address).is_none()
+                    })
+                    .filter_map(move |(&address, _)| view(name, network, address))
+            })
+            .collect()
     }
+}
+
+fn views<'a>(
+    name: &'a NetworkName,
+    network: &'a Network,
+) -> impl Iterator<Item = BindingView> + 'a {
+    let tables = &network.tables;
+    let addresses: BTreeSet<_> = tables
+        .entries
+        .keys()
+        .chain(tables.conflicts.keys())
+        .copied()
+        .collect();
+    addresses
+        .into_iter()
+        .filter_map(move |address| view(name, network, address))
+}
+
+/// The address as an operator sees it; `None`: simply free.
+pub(crate) fn view(name: &NetworkName, network: &Network, address: IpAddr) -> Option<BindingView> {
+    let tables = &network.tables;
+    let conflict = tables.conflicts.get(&address);
+    let pool = network.pool_of(address).map(PoolBook::pool);
+    let blank = BindingView {
+        address,
+        network: name.clone(),
+        pool: pool.map(|pool| pool.name.clone()),
+        rack: pool.map(|pool| pool.rack.clone()),
+        state: ViewState::Conflicting,
+        identity: None,
+        mac: None,
+        attachment: None,
+        ifname: None,
+        pod_uid: None,
+        since: Timestamp::default(),
+        until: None,
+        note: conflict
+            .map(|conflict| format!("used by foreign MAC {}", conflict.foreign_mac))
+            .unwrap_or_default(),
+    };
+    match tables.entries.get(&address) {
+        Some(Entry::Bound(identity)) => {
+            let binding = tables.bindings.get(identity)?;
+            Some(bound(blank, identity, binding))
+        }
+        Some(Entry::Quarantined(quarantine)) => Some(BindingView {
+            state: ViewState::Quarantined,
+            identity: Some(quarantine.former.identity.clone()),
+            mac: Some(quarantine.former.mac),
+            since: quarantine.since,
+            until: Some(quarantine.until),
+            ..blank
+        }),
+        Some(Entry::SetAside(set_aside)) => Some(BindingView {
+            state: ViewState::Reserved,
+            since: set_aside.since,
+            note: joined([&set_aside.note, &blank.note]),
+            ..blank
+        }),
+        Some(Entry::Retired(_)) | None => conflict.map(|conflict| BindingView {
+            since: conflict.since,
+            ..blank
+        }),
+    }
+}
+
+fn bound(blank: BindingView, identity: &Identity, binding: &Binding) -> BindingView {
+    let attached = binding.state.attached();
+    let reservation = binding.reservation.as_deref();
+    let note = reservation.map(String::as_str).unwrap_or_default();
+    BindingView {
+        rack: blank.rack.clone().or_else(|| Some((*binding.rack).clone())),
+        state: match (attached, reservation) {
+            (Some(_), _) => ViewState::Attached,
+            (None, Some(_)) => ViewState::Reserved,
+            (None, None) => ViewState::Held,
+        },
+        identity: Some(identity.clone()),
+        mac: Some(binding.mac),
+        attachment: attached.map(|attached| attached.attachment.clone()),
+        ifname: attached.map(|attached| attached.ifname.clone()),
+        pod_uid: attached.and_then(|attached| attached.pod_uid.clone()),
+        since: binding.since,
+        until: binding.state.until(),
+        note: joined([note, &blank.note]),
+        ..blank
+    }
+}
+
+fn joined(notes: [&str; 2]) -> String {
+    let notes: Vec<_> = notes.into_iter().filter(|note| !note.is_empty()).collect();
+    notes.join("; ")
 }
