@@ -29,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("xtask", &["tests-testbed"]),
     ("tests-testbed", &[]),
-    ("tests-cri", &[]),
+    ("tests-cri", &["tests-testbed"]),
     (
         "tests",
         &[
