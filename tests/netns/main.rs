@@ -6,6 +6,30 @@
 #[cfg(test)]
 mod add;
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
+mod daemon;
+#[cfg(test)]
 mod del;
+#[cfg(test)]
+mod delegate;
+#[cfg(test)]
+mod gc;
+#[cfg(test)]
+mod reach;
+#[cfg(test)]
+mod status;
+#[cfg(test)]
+mod sticky;
+#[cfg(test)]
+mod store;
+#[cfg(test)]
+mod uplink;
+#[cfg(test)]
+mod wire;

@@ -1,0 +1,141 @@
+//! `berth` as the first plugin of a chain with Debian's `tuning`, `bandwidth`, `sbr` and `portmap`.
+
+use serde_json::{Value, json};
+use tests::plugin::{Answer, Call, Chain};
+use tests::site::{Ask, Site};
+
+fn chain(site: &Site, more: &[Value]) -> Chain {
+    let mut first = site.config("1.0.0", &site.networks());
+    first["bandwidth"] = json!("chained");
+    let plugins: Vec<Value> = std::iter::once(first).chain(more.iter().cloned()).collect();
+    Chain::new(json!({"cniVersion": "1.0.0", "name": "bank", "plugins": plugins}))
+}
+
+fn call(site: &Site, ask: &Ask, verb: &str) -> (Call, impl Fn(&str, &Call) -> Answer) {
+    (ask.call(verb), |plugin: &str, call: &Call| {
+        site.run(plugin, call)
+    })
+}
+
+/// ADD, CHECK, DEL of a chain, with a look at the world between.
+fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value)) {
+    let pod = site.pod("p");
+    let ask = Ask::new("web-x", &pod);
+    let (add, run) = call(site, &ask, "ADD");
+    let result = chain.add(&add, &run).result();
+    let names: Vec<&Value> = result["ips"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|ip| &ip["address"])
+        .collect();
+    assert_eq!(
+        names,
+        ["10.20.1.100/24", "10.30.1.100/24"],
+        "the chain keeps our result"
+    );
+    pod.pings("10.20.1.1");
+    look(&pod, &result);
+    let (check, run) = call(site, &ask, "CHECK");
+    chain.check(&check, &result, &run).silence();
+    let (del, run) = call(site, &ask, "DEL");
+    chain.del(&del, Some(&result), &run).silence();
+    assert_eq!(pod.interfaces(), ["lo"]);
+    assert_eq!(site.ports(), Vec::<String>::new());
+    site.assert_no_attachment();
+    chain.del(&del, None, &run).silence();
+}
+
+#[test]
+fn tuning_after_berth_sets_its_sysctl() {
+    let site = Site::serving("chn-tuning");
+    let chain = chain(
+        &site,
+        &[json!({"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.log_martians": "1"}})],
+    );
+    lives(&site, &chain, |pod, _| {
+        let value = pod.run(&["cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"]);
+        assert_eq!(value.trim(), "1");
+    });
+}
+
+#[test]
+fn bandwidth_after_berth_limits_the_first_interface() {
+    let site = Site::serving("chn-rate");
+    let mut chain = chain(
+        &site,
+        &[json!({"type": "bandwidth", "capabilities": {"bandwidth": true}})],
+    );
+    let rates = json!({"ingressRate": 8_000_000, "ingressBurst": 8_000_000, "egressRate": 8_000_000, "egressBurst": 8_000_000});
+    chain.runtime_config.insert("bandwidth".into(), rates);
+    lives(&site, &chain, |_, result| {
+        let port = result["interfaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|interface| interface["name"].as_str())
+            .find(|name| name.starts_with("bth"))
+            .unwrap()
+            .to_owned();
+        let text = site
+            .node()
+            .run(&["tc", "qdisc", "show", "dev", &port])
+            .unwrap();
+        assert!(text.contains("tbf"), "{text}");
+    });
+}
+
+#[test]
+fn sbr_after_berth_routes_by_source() {
+    let site = Site::serving("chn-sbr");
+    let chain = chain(&site, &[json!({"type": "sbr"})]);
+    let pod = site.pod("p");
+    let ask = Ask::new("web-x", &pod).external_only();
+    let mut first = chain.list["plugins"][0].clone();
+    first["networks"] = json!([{"name": "external", "uplink": "eth0", "default": true}]);
+    let mut chain = chain;
+    chain.list["plugins"][0] = first;
+    let (add, run) = call(&site, &ask, "ADD");
+    let result = chain.add(&add, &run).result();
+    let rules = pod.run(&["ip", "rule", "show"]);
+    assert!(rules.contains("10.20.1.100"), "{rules}");
+    pod.pings("10.20.1.1");
+    let (del, run) = call(&site, &ask, "DEL");
+    chain.del(&del, Some(&result), &run).silence();
+    assert_eq!(pod.interfaces(), ["lo"]);
+}
+
+#[test]
+fn portmap_after_berth_maps_a_host_port() {
+    let site = Site::serving("chn-portmap");
+    let mut chain = chain(
+        &site,
+        &[json!({"type": "portmap", "capabilities": {"portMappings": true}, "snat": true})],
+    );
+    let mappings = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+    chain.runtime_config.insert("portMappings".into(), mappings);
+    lives(&site, &chain, |_, _| {
+        let rules = site.node().run(&["iptables-save", "-t", "nat"]).unwrap();
+        assert!(rules.contains("10.20.1.100:80"), "{rules}");
+    });
+    let rules = site.node().run(&["iptables-save", "-t", "nat"]).unwrap();
+    assert!(!rules.contains("10.20.1.100:80"), "{rules}");
+}
+
+#[test]
+fn all_four_together() {
+    let site = Site::serving("chn-all");
+    let mut chain = chain(
+        &site,
+        &[
+            json!({"type": "tuning", "sysctl": {"net.ipv4.conf.eth0.log_martians": "1"}}),
+            json!({"type": "bandwidth", "capabilities": {"bandwidth": true}}),
+            json!({"type": "portmap", "capabilities": {"portMappings": true}, "snat": true}),
+        ],
+    );
+    let rates = json!({"ingressRate": 8_000_000, "ingressBurst": 8_000_000});
+    chain.runtime_config.insert("bandwidth".into(), rates);
+    let mappings = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
+    chain.runtime_config.insert("portMappings".into(), mappings);
+    lives(&site, &chain, |_, _| {});
+}

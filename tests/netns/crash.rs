@@ -1,0 +1,290 @@
+//! SIGKILL at random instants, of the daemon and of the plugin, under concurrent load: promises 1 to 4 must hold.
+//!
+//! The seed of the instants is printed; `BERTH_SEED` repeats a run's choices. What a runtime does after a call that
+//! was killed is done here too: DEL until it succeeds, then ADD again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tests::plugin::{Answer, flag};
+use tests::site::{Ask, Pod, Setup, Site, bare_address};
+use tests::wait::{holds, wait_at_most, wait_until};
+
+/// Kills per run, of both binaries together.
+const KILLS: usize = 300;
+/// Of these, at least so many of the daemon.
+const DAEMON_KILLS: usize = 60;
+/// Pods that come and go at once.
+const WORKERS: usize = 4;
+/// A whole run; two busy cores need a fraction of it.
+const RUN: Duration = Duration::from_secs(300);
+
+/// A small generator of our own, so that a seed is all there is to a run's choices.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        // splitmix64
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.roll() % limit
+    }
+}
+
+/// What answered ADDs have given to whom, and everything that must not be.
+#[derive(Default)]
+struct Ledger {
+    live: Mutex<HashMap<String, String>>,
+    sticky: Mutex<HashMap<String, Vec<String>>>,
+    violations: Mutex<Vec<String>>,
+    plugin_kills: AtomicUsize,
+    daemon_kills: AtomicUsize,
+    calls: AtomicUsize,
+    over: AtomicBool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ledger {
+    fn violated(&self, what: String) {
+        locked(&self.violations).push(what);
+    }
+
+    /// An ADD was answered with these addresses.
+    fn added(&self, container: &str, identity: &str, addresses: &[String]) {
+        let mut live = locked(&self.live);
+        for address in addresses {
+            if let Some(other) = live.insert(address.clone(), container.to_owned()) {
+                self.violated(format!("{address} is {container}'s and {other}'s at once"));
+            }
+        }
+        let mut sticky = locked(&self.sticky);
+        match sticky.get(identity) {
+            Some(before) if before != addresses => {
+                self.violated(format!("{identity} had {before:?} and got {addresses:?}"));
+            }
+            Some(_) => {}
+            None => {
+                sticky.insert(identity.to_owned(), addresses.to_vec());
+            }
+        }
+    }
+
+    fn deleting(&self, container: &str) {
+        locked(&self.live).retain(|_, owner| owner != container);
+    }
+
+    fn kills(&self) -> usize {
+        self.plugin_kills.load(Ordering::Relaxed) + self.daemon_kills.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a call; one of three is killed within its first 40 ms, if it lasts so long.
+fn call(site: &Site, ledger: &Ledger, dice: &mut Dice, ask: &Ask, verb: &str) -> Answer {
+    let call = ask.call(verb).config(&site.ask_config(ask));
+    let mut running = call.start(site.command(std::path::Path::new("berth")));
+    ledger.calls.fetch_add(1, Ordering::Relaxed);
+    if dice.below(3) != 0 {
+        return running.finish();
+    }
+    let fuse = Instant::now() + Duration::from_micros(dice.below(40_000));
+    while running.is_running() && Instant::now() < fuse {
+        std::thread::park_timeout(Duration::from_micros(200));
+    }
+    if !running.is_running() {
+        return running.finish();
+    }
+    let answer = running.kill();
+    if answer.code.is_none() || answer.code == Some(137) {
+        ledger.plugin_kills.fetch_add(1, Ordering::Relaxed);
+    }
+    answer
+}
+
+/// One Pod's lives, one after the other, each as a runtime would have it.
+fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64) {
+    let mut dice = Dice(seed.wrapping_add(number as u64 * 0x1_0000_0001));
+    let mut life = 0;
+    while !ledger.is_over() {
+        life += 1;
+        // Some are sticky, some are not, and each worker has identities of its own.
+        let identity = match dice.below(4) {
+            0 => format!("web-{number}-{life}x"),
+            n => format!("db-{number}-{n}"),
+        };
+        let ask = Ask::new(&identity, pod)
+            .container_id(&format!("cid-{number}-{life}"))
+            .key(
+                "timeouts",
+                json!({"allocateSeconds": 5, "releaseSeconds": 0.5}),
+            );
+        let answer = call(site, ledger, &mut dice, &ask, "ADD");
+        if answer.succeeded() {
+            let result = answer.result();
+            let addresses: Vec<String> = result["ips"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|ip| bare_address(ip["address"].as_str().unwrap()))
+                .collect();
+            let sticky = if identity.starts_with("db-") {
+                identity
+            } else {
+                ask.container().to_owned()
+            };
+            ledger.added(ask.container(), &sticky, &addresses);
+            let inside: Vec<String> = ["eth0", "net1"]
+                .iter()
+                .flat_map(|ifname| pod.addresses(ifname))
+                .map(|address| bare_address(&address))
+                .collect();
+            if inside != addresses {
+                ledger.violated(format!("result {addresses:?}, in the Pod {inside:?}"));
+            }
+            site.cache(ask.container(), Some(result));
+            if dice.below(2) == 0 {
+                let check = call(site, ledger, &mut dice, &ask, "CHECK");
+                // CHECK may be killed or find the daemon away; it may not call a live attachment wrong.
+                if check.code == Some(1)
+                    && !["ipamd", "try again"]
+                        .iter()
+                        .any(|w| check.stdout.contains(w))
+                {
+                    ledger.violated(format!("CHECK of a live Pod: {check:?}"));
+                }
+            }
+        }
+        ledger.deleting(ask.container());
+        delete(site, ledger, &mut dice, &ask);
+        let left = pod.interfaces();
+        if left != ["lo"] {
+            ledger.violated(format!("{left:?} after DEL of {}", ask.container()));
+        }
+    }
+}
+
+/// DEL until it succeeds.
+fn delete(site: &Site, ledger: &Ledger, dice: &mut Dice, ask: &Ask) {
+    wait_until("DEL succeeds", || {
+        let answer = call(site, ledger, dice, ask, "DEL");
+        if answer.code == Some(1) {
+            ledger.violated(format!("DEL failed: {answer:?}"));
+        }
+        holds(answer.succeeded(), || format!("{answer:?}"))
+    });
+    site.cache(ask.container(), None);
+}
+
+/// Kills the daemon after a random number of calls, again and again.
+fn reaper(site: &Site, ledger: &Ledger, seed: u64) {
+    let mut dice = Dice(seed ^ 0xdead);
+    let begin = Instant::now();
+    while !(ledger.kills() >= KILLS && ledger.daemon_kills.load(Ordering::Relaxed) >= DAEMON_KILLS)
+    {
+        if begin.elapsed() > RUN {
+            ledger.violated(format!("only {} kills in {RUN:?}", ledger.kills()));
+            break;
+        }
+        let goal =
+            ledger.calls.load(Ordering::Relaxed) + 1 + usize::try_from(dice.below(12)).unwrap();
+        let _ = wait_at_most(RUN, "some calls more", || {
+            let calls = ledger.calls.load(Ordering::Relaxed);
+            // A daemon that is gone stops all calls: time alone goes on then.
+            holds(calls >= goal || begin.elapsed() > RUN, || {
+                format!("{calls} of {goal}")
+            })
+        });
+        site.kill_ipamd();
+        ledger.daemon_kills.fetch_add(1, Ordering::Relaxed);
+        site.spawn_ipamd();
+        // Half of the time it is killed while it recovers.
+        if dice.below(2) == 0 {
+            site.wait_phase(proto_ipam::v1::Phase::Serving);
+        }
+    }
+    ledger.over.store(true, Ordering::Relaxed);
+}
+
+#[allow(
+    clippy::print_stderr,
+    reason = "the seed is for whoever repeats the run"
+)]
+fn announce(text: &str) {
+    eprintln!("{text}");
+}
+
+#[test]
+fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice() {
+    let seed = flag("BERTH_SEED")
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(|| {
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(1, |time| u64::from(time.subsec_nanos()) ^ time.as_secs())
+        });
+    announce(&format!("crash test: BERTH_SEED={seed}"));
+    let site = Site::build("crash", Setup::default().pool_line("quarantine = \"1s\""));
+    let ledger = Ledger::default();
+    let pods: Vec<Pod<'_>> = (0..WORKERS).map(|n| site.pod(&format!("w{n}"))).collect();
+
+    std::thread::scope(|scope| {
+        for (number, pod) in pods.iter().enumerate() {
+            let (site, ledger) = (&site, &ledger);
+            scope.spawn(move || worker(site, ledger, number, pod, seed));
+        }
+        reaper(&site, &ledger, seed);
+    });
+
+    announce(&format!(
+        "crash test: {} kills of berth, {} of ipamd, {} calls",
+        ledger.plugin_kills.load(Ordering::Relaxed),
+        ledger.daemon_kills.load(Ordering::Relaxed),
+        ledger.calls.load(Ordering::Relaxed),
+    ));
+    site.wait_phase(proto_ipam::v1::Phase::Serving);
+    assert_eq!(
+        *locked(&ledger.violations),
+        Vec::<String>::new(),
+        "BERTH_SEED={seed}"
+    );
+    wait_until("no tombstone is left", || {
+        holds(site.tombstones() == 0, || format!("{}", site.tombstones()))
+    });
+    assert_eq!(site.attached(), Vec::<String>::new(), "BERTH_SEED={seed}");
+    assert_eq!(site.ports(), Vec::<String>::new(), "BERTH_SEED={seed}");
+    let fsck = site.client().fsck().unwrap();
+    assert_eq!(fsck.findings, Vec::<String>::new(), "BERTH_SEED={seed}");
+}
+
+#[test]
+fn answered_adds_survive_a_daemon_that_is_killed_at_once() {
+    let site = Site::serving("crash-add");
+    for round in 0..20 {
+        let pod = site.pod(&format!("p{round}"));
+        let ask = Ask::new(&format!("db-{round}"), &pod);
+        let result = site.add(&ask).result();
+        site.kill_ipamd();
+        site.start_ipamd();
+        let address = bare_address(result["ips"][0]["address"].as_str().unwrap());
+        assert!(
+            site.attached().contains(&address),
+            "round {round}: {address}"
+        );
+    }
+    assert_eq!(site.attached().len(), 40);
+}

@@ -1,0 +1,348 @@
+//! `berth-ipamd` as an operator meets it: configuration, signals, commands, metrics, rights.
+
+use std::os::unix::fs::PermissionsExt;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use tests::site::{Ask, Setup, Site};
+use tests::wait::{holds, wait_until};
+
+#[test]
+fn configuration_that_contradicts_itself_is_refused_with_file_line_and_reason() {
+    let site = Site::bare("dmn-config");
+    let base = site.setup().to_toml();
+    let mut second = Setup::default();
+    second.pools[1] = second.pools[0].clone();
+    second.pools[1].name = "other".into();
+    let overlap = second.to_toml();
+    let edit = |from: &str, to: &str| base.replacen(from, to, 1);
+    let cases = [
+        ("unknown key", format!("colour = \"red\"\n{base}"), "colour"),
+        (
+            "unknown key of a pool",
+            edit("gateway =", "gatway ="),
+            "gatway",
+        ),
+        ("no TOML", edit("rack = \"a\"", "rack = a\""), ""),
+        (
+            "gateway outside",
+            edit("gateway = \"10.20.1.1\"", "gateway = \"10.99.1.1\""),
+            "gateway",
+        ),
+        (
+            "range outside",
+            edit("10.20.1.100-10.20.1.199", "10.21.1.100-10.21.1.199"),
+            "10.21.1.100",
+        ),
+        (
+            "range upside down",
+            edit("10.20.1.100-10.20.1.199", "10.20.1.199-10.20.1.100"),
+            "10.20.1.199",
+        ),
+        (
+            "same name",
+            base.replace("internal-a", "external-a"),
+            "external-a",
+        ),
+        ("overlap", overlap, "other"),
+        (
+            "bad duration",
+            edit("gateway =", "quarantine = \"soon\"\ngateway ="),
+            "quarantine",
+        ),
+        ("bad subnet", edit("10.20.1.0/24", "10.20.1.0/33"), "subnet"),
+        (
+            "bad hold",
+            format!("{base}\n[[rule]]\npod = \"*\"\nhold = \"sometimes\"\n"),
+            "sometimes",
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (what, toml, word) in cases {
+        site.write_config(&toml);
+        let output = site
+            .node()
+            .ipamd_command(&["--config", "/etc/berth/ipamd.toml"])
+            .unwrap();
+        let said = format!("{}{}", output.stdout, output.stderr);
+        let line = said.find("/etc/berth/ipamd.toml:").map(|at| {
+            let rest = &said[at + "/etc/berth/ipamd.toml:".len()..];
+            rest.chars()
+                .take_while(char::is_ascii_digit)
+                .collect::<String>()
+        });
+        if output.success() || line.is_none_or(|line| line.is_empty()) || !said.contains(word) {
+            wrong.push(format!("{what}: {:?}: {said}", output.status));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn all_problems_of_a_configuration_are_named_at_once() {
+    let site = Site::bare("dmn-all");
+    let toml = site
+        .setup()
+        .to_toml()
+        .replace("10.20.1.1\"", "10.99.1.1\"")
+        .replace("10.30.1.1\"", "10.98.1.1\"");
+    site.write_config(&toml);
+    let output = site.node().ipamd_command(&["check-config"]).unwrap();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(!output.success(), "{said}");
+    assert!(
+        said.contains("10.99.1.1") && said.contains("10.98.1.1"),
+        "{said}"
+    );
+}
+
+#[test]
+fn reload_is_applied_whole_or_refused_whole() {
+    let site = Site::build(
+        "dmn-hup",
+        Setup::default().external_range("10.20.1.100-10.20.1.100"),
+    );
+    let (first, second) = (site.pod("p0"), site.pod("p1"));
+    site.add(&Ask::new("db-0", &first).external_only()).result();
+    let ask = Ask::new("db-1", &second).external_only();
+    site.add(&ask).fault();
+
+    // A larger range, and a mistake beside it: nothing of it counts.
+    let larger = Setup::default().external_range("10.20.1.100-10.20.1.101");
+    site.write_config(&format!("{}\ncolour = \"red\"\n", larger.to_toml()));
+    let refused = site.node().ipamd_command(&["reload"]).unwrap();
+    assert!(!refused.success(), "{refused:?}");
+    site.signal_ipamd(Signal::SIGHUP);
+    site.add(&ask).fault();
+    assert_eq!(site.attached(), ["10.20.1.100"]);
+
+    site.write_config(&larger.to_toml());
+    site.signal_ipamd(Signal::SIGHUP);
+    wait_until("the larger range counts", || {
+        let answer = site.add(&ask);
+        holds(answer.succeeded(), || answer.stdout.clone())
+    });
+    assert_eq!(second.addresses("eth0"), ["10.20.1.101/24"]);
+}
+
+#[test]
+fn second_daemon_on_one_store_refuses_and_the_first_goes_on() {
+    let site = Site::serving("dmn-two");
+    let other = site
+        .setup()
+        .to_toml()
+        .replace("/run/berth/ipamd.sock", "/run/berth/other.sock")
+        .replace("127.0.0.1:9421", "127.0.0.1:9422");
+    let path = site.node().disk("/etc/berth/other.toml");
+    std::fs::write(path, other).unwrap();
+    let output = site
+        .node()
+        .ipamd_command(&["--config", "/etc/berth/other.toml"])
+        .unwrap();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(!output.success(), "{said}");
+    assert!(said.contains("/var/lib/berth/ipamd"), "{said}");
+    let pod = site.pod("p");
+    site.add(&Ask::new("db-0", &pod)).result();
+}
+
+#[test]
+fn termination_is_clean_and_nothing_is_lost() {
+    let site = Site::serving("dmn-term");
+    let pod = site.pod("p");
+    site.add(&Ask::new("db-0", &pod)).result();
+    assert!(site.stop_ipamd().success());
+    site.start_ipamd();
+    assert_eq!(site.attached(), ["10.20.1.100", "10.30.1.100"]);
+}
+
+#[test]
+fn socket_is_for_its_owner_only() {
+    let site = Site::serving("dmn-socket");
+    let socket = site.node().path("/run/berth/ipamd.sock");
+    let mode = std::fs::metadata(socket).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn daemon_keeps_only_what_it_needs_and_says_so() {
+    let site = Site::serving("dmn-caps");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", site.ipamd_pid())).unwrap();
+    let set = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+    };
+    // CAP_NET_RAW is number 13 (linux/capability.h).
+    for name in ["CapEff:", "CapPrm:"] {
+        assert_eq!(set(name), 1 << 13, "{name} {status}");
+    }
+    assert_eq!(set("CapAmb:"), 0);
+    let told = site.client().status().unwrap().capabilities;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].to_uppercase().contains("NET_RAW"), "{told:?}");
+    let pod = site.pod("p");
+    site.add(&Ask::new("db-0", &pod)).result();
+}
+
+#[test]
+fn operators_commands_tell_who_had_an_address_and_why() {
+    let site = Site::serving("dmn-ops");
+    let pod = site.pod("p0");
+    let ask = Ask::new("web-x", &pod).external_only();
+    site.add(&ask).result();
+    let listed = site.operator_json(&["list"]);
+    let binding = &listed["bindings"][0];
+    assert_eq!(binding["state"], "attached", "{listed}");
+    assert_eq!(binding["identity"], "prod/web-x", "{listed}");
+    assert_eq!(
+        binding["attachment"]["sandbox"],
+        json!(ask.container()),
+        "{listed}"
+    );
+    assert!(site.operator(&["list"]).contains("prod/web-x"));
+
+    let who = site.operator_json(&["who", "10.20.1.100"]);
+    assert_eq!(who["current"]["identity"], "prod/web-x", "{who}");
+    let now = site
+        .node()
+        .run(&["date", "-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .unwrap();
+    site.del(&ask).silence();
+    let then = site.operator_json(&["who", "10.20.1.100", "--at", now.trim()]);
+    assert!(then.to_string().contains("prod/web-x"), "{then}");
+    let why = site.operator_json(&["why", "prod/web-x"]);
+    assert!(
+        why["story"]
+            .as_array()
+            .is_some_and(|story| !story.is_empty()),
+        "{why}"
+    );
+    let nobody = site.node().ipamd_command(&["who", "10.20.1.177"]).unwrap();
+    assert_eq!(nobody.status.code(), Some(5), "{nobody:?}");
+}
+
+#[test]
+fn release_by_hand_frees_what_is_held_and_refuses_what_is_attached() {
+    let site = Site::serving("dmn-release");
+    let pod = site.pod("p0");
+    let ask = Ask::new("db-0", &pod).external_only();
+    site.add(&ask).result();
+    let refused = site
+        .node()
+        .ipamd_command(&["release", "10.20.1.100"])
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    site.del(&ask).silence();
+    site.operator(&["release", "10.20.1.100"]);
+    assert_eq!(site.list(), []);
+}
+
+#[test]
+fn list_who_fsck_and_export_work_on_the_store_of_a_daemon_that_is_down() {
+    let site = Site::serving("dmn-offline");
+    let pod = site.pod("p0");
+    site.add(&Ask::new("db-0", &pod)).result();
+    let online = site.operator_json(&["list"]);
+    site.stop_ipamd();
+    assert_eq!(site.operator_json(&["list"]), online);
+    assert!(site.operator(&["who", "10.20.1.100"]).contains("prod/db-0"));
+    let fsck = site.operator_json(&["fsck"]);
+    assert_eq!(fsck["findings"], json!([]), "{fsck}");
+    let export: Value = serde_json::from_str(&site.operator(&["export"])).unwrap();
+    assert!(export.to_string().contains("10.30.1.100"), "{export}");
+    for change in [
+        &["release", "10.20.1.100"][..],
+        &["reserve", "--network", "external"],
+    ] {
+        let output = site.node().ipamd_command(change).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{output:?}");
+    }
+    site.start_ipamd();
+    assert_eq!(site.attached(), ["10.20.1.100", "10.30.1.100"]);
+}
+
+#[test]
+fn export_of_one_node_is_imported_by_another() {
+    let site = Site::serving("dmn-export");
+    let pod = site.pod("p0");
+    let ask = Ask::new("db-0", &pod);
+    site.add(&ask).result();
+    site.del(&ask).silence();
+    let document = site.operator(&["export"]);
+    assert!(site.stop_ipamd().success());
+    let node = site.node();
+    std::fs::write(node.disk("/var/lib/berth/export.json"), &document).unwrap();
+    std::fs::remove_dir_all(node.disk("/var/lib/berth/ipamd")).unwrap();
+    site.start_ipamd();
+    assert_eq!(site.list(), []);
+    site.operator(&["import", "--from", "export", "/var/lib/berth/export.json"]);
+    assert_eq!(site.in_state("held"), ["10.20.1.100", "10.30.1.100"]);
+    let pod = site.pod("p1");
+    site.add(&Ask::new("db-0", &pod).container_id("again"))
+        .result();
+    assert_eq!(pod.addresses("eth0"), ["10.20.1.100/24"]);
+}
+
+#[test]
+fn addresses_of_host_local_are_imported() {
+    let site = Site::serving("dmn-hostlocal");
+    let folder = site.node().disk("/var/lib/cni/networks/bank");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("10.20.1.120"), "one-container\r\neth0").unwrap();
+    std::fs::write(folder.join("last_reserved_ip.0"), "10.20.1.120").unwrap();
+    std::fs::write(folder.join("lock"), "").unwrap();
+    site.operator(&[
+        "import",
+        "--from",
+        "host-local",
+        "--network",
+        "external",
+        "/var/lib/cni/networks/bank",
+    ]);
+    assert!(
+        site.list()
+            .iter()
+            .any(|binding| binding.address.starts_with("10.20.1.120")),
+        "{:?}",
+        site.list()
+    );
+    let pod = site.pod("p");
+    let fault = site
+        .add(
+            &Ask::new("db-0", &pod)
+                .external_only()
+                .runtime(json!({"ips": ["10.20.1.120"]})),
+        )
+        .fault();
+    assert!(fault.text().contains("10.20.1.120"), "{fault:?}");
+}
+
+#[test]
+fn metrics_count_calls_and_pools() {
+    let site = Site::serving("dmn-metrics");
+    let pod = site.pod("p0");
+    let ask = Ask::new("db-0", &pod);
+    site.add(&ask).result();
+    site.del(&ask).silence();
+    let text = site
+        .node()
+        .run(&[
+            "bash",
+            "-c",
+            "exec 3<>/dev/tcp/127.0.0.1/9421; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3",
+        ])
+        .unwrap();
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    for wanted in [
+        "berth_ipamd_",
+        "_bucket{",
+        "allocate",
+        "release",
+        "pool=\"external-a\"",
+        "state=\"held\"",
+        "flush",
+        "conflict",
+    ] {
+        assert!(text.contains(wanted), "{wanted} is missing in {text}");
+    }
+}

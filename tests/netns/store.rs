@@ -1,0 +1,329 @@
+//! What happens to the store: lost, cut, flipped, zeroed, or its disk full. Noticed every time, rebuilt, no address twice.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use proto_ipam::v1;
+use serde_json::json;
+use tests::site::{Ask, Setup, Site};
+use tests::wait::{holds, wait_until};
+
+/// Where the store is on the node's disk.
+fn store(site: &Site) -> PathBuf {
+    site.node().disk("/var/lib/berth/ipamd")
+}
+
+/// sled's log, wherever below the store it is.
+fn log_file(store: &Path) -> PathBuf {
+    let mut folders = vec![store.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else if entry.file_name() == "db" {
+                return entry.path();
+            }
+        }
+    }
+    panic!("no db below {}", store.display());
+}
+
+fn open(path: &Path) -> File {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .unwrap()
+}
+
+/// Length without the zeroes at the end: sled's segments are longer than what is in them.
+fn used_bytes(path: &Path) -> u64 {
+    let bytes = fs::read(path).unwrap();
+    bytes
+        .iter()
+        .rposition(|byte| *byte != 0)
+        .map_or(0, |at| at as u64 + 1)
+}
+
+fn flip(path: &Path, at: u64, count: u64) {
+    let file = open(path);
+    for offset in at..at + count {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[!byte[0]], offset).unwrap();
+    }
+}
+
+fn zero(path: &Path, from: u64, to: u64) {
+    let zeroes = vec![0; usize::try_from(to - from).unwrap()];
+    open(path).write_all_at(&zeroes, from).unwrap();
+}
+
+/// Three sticky Pods with both interfaces, one of which has gone and is held.
+fn inhabited(test: &str) -> Site {
+    let site = Site::serving(test);
+    for number in 0..3 {
+        let pod = site.pod(&format!("p{number}"));
+        site.add(&Ask::new(&format!("db-{number}"), &pod)).result();
+    }
+    let pod = site.pod("gone");
+    let gone = Ask::new("db-9", &pod);
+    site.add(&gone).result();
+    site.del(&gone).silence();
+    site
+}
+
+const LIVE: [&str; 6] = [
+    "10.20.1.100",
+    "10.20.1.101",
+    "10.20.1.102",
+    "10.30.1.100",
+    "10.30.1.101",
+    "10.30.1.102",
+];
+
+/// Starts the daemon on what is left and checks promises 1 and 3: live Pods keep their addresses in the book, nobody
+/// else gets them, and their own DEL and ADD work.
+fn lives_on(site: &Site) {
+    site.start_ipamd();
+    assert_eq!(site.attached(), LIVE);
+    let live: Vec<_> = site
+        .list()
+        .into_iter()
+        .filter(|binding| binding.state == "attached")
+        .collect();
+    for binding in &live {
+        assert!(binding.identity.starts_with("prod/db-"), "{binding:?}");
+    }
+    let pod = site.pod("new");
+    site.add(&Ask::new("db-7", &pod)).result();
+    let fresh = pod.addresses("eth0")[0].replace("/24", "");
+    assert!(!LIVE.contains(&fresh.as_str()), "{fresh} was given twice");
+
+    let again = site.pod("again");
+    site.add(&Ask::new("db-1", &again).container_id("second-sandbox"))
+        .result();
+    assert_eq!(
+        again.addresses("eth0"),
+        ["10.20.1.101/24"],
+        "same identity, same address"
+    );
+    let fsck = site.client().fsck().unwrap();
+    assert_eq!(fsck.findings, Vec::<String>::new());
+}
+
+/// What is done to the store of a daemon that was killed. `true`: what was done destroys answered records.
+type Damage = (&'static str, fn(&Path), bool);
+
+const DAMAGES: [Damage; 9] = [
+    (
+        "folder-deleted",
+        |store| fs::remove_dir_all(store).unwrap(),
+        true,
+    ),
+    (
+        "db-deleted",
+        |store| fs::remove_file(log_file(store)).unwrap(),
+        true,
+    ),
+    (
+        "db-empty",
+        |store| open(&log_file(store)).set_len(0).unwrap(),
+        true,
+    ),
+    (
+        "cut-two-thirds",
+        |store| {
+            let path = log_file(store);
+            open(&path).set_len(used_bytes(&path) * 2 / 3).unwrap();
+        },
+        true,
+    ),
+    ("flip-begin", |store| flip(&log_file(store), 100, 1), true),
+    (
+        "flip-middle",
+        |store| {
+            let path = log_file(store);
+            flip(&path, used_bytes(&path) / 2, 20);
+        },
+        true,
+    ),
+    (
+        "flip-end",
+        |store| {
+            let path = log_file(store);
+            flip(&path, used_bytes(&path) - 40, 5);
+        },
+        true,
+    ),
+    (
+        "zeroed-tail",
+        |store| {
+            let path = log_file(store);
+            let used = used_bytes(&path);
+            zero(&path, used.saturating_sub(700), used);
+        },
+        true,
+    ),
+    (
+        "all-noise",
+        |store| {
+            let path = log_file(store);
+            let noise: Vec<u8> = (0..used_bytes(&path))
+                .map(|n| (n * 31 % 251) as u8)
+                .collect();
+            open(&path).write_all_at(&noise, 0).unwrap();
+        },
+        true,
+    ),
+];
+
+fn is_noticed_and_rebuilt(name: &str) {
+    let (_, damage, loses) = DAMAGES
+        .into_iter()
+        .find(|(other, ..)| *other == name)
+        .unwrap();
+    let site = inhabited(&format!("sto-{name}"));
+    site.kill_ipamd();
+    let before = site.ipamd_log().len();
+    damage(&store(&site));
+    lives_on(&site);
+    if loses {
+        let said = site.ipamd_log()[before..].to_lowercase();
+        assert!(
+            ["rebuil", "damage", "lost", "set aside"]
+                .iter()
+                .any(|word| said.contains(word)),
+            "nothing was said of the damage: {said}"
+        );
+    }
+}
+
+macro_rules! damages {
+    ($($test:ident = $name:literal;)*) => {
+        $(#[test] fn $test() { is_noticed_and_rebuilt($name); })*
+    };
+}
+
+damages! {
+    deleted_store_is_rebuilt_from_what_is_there = "folder-deleted";
+    deleted_log_is_rebuilt = "db-deleted";
+    emptied_log_is_rebuilt = "db-empty";
+    log_cut_to_two_thirds_is_noticed_and_rebuilt = "cut-two-thirds";
+    flipped_bit_at_the_beginning_is_noticed_and_rebuilt = "flip-begin";
+    flipped_bytes_in_the_middle_are_noticed_and_rebuilt = "flip-middle";
+    flipped_bytes_near_the_end_are_noticed_and_rebuilt = "flip-end";
+    zeroed_tail_is_noticed_and_rebuilt = "zeroed-tail";
+    noise_instead_of_a_log_is_noticed_and_rebuilt = "all-noise";
+}
+
+#[test]
+fn binding_that_could_not_be_rebuilt_is_listed() {
+    let site = inhabited("sto-listed");
+    site.kill_ipamd();
+    let path = log_file(&store(&site));
+    open(&path).set_len(used_bytes(&path) * 2 / 3).unwrap();
+    site.start_ipamd();
+    let log = site.ipamd_log();
+    let status = site.client().status().unwrap();
+    // db-9 had no Pod: nothing but the store knew that it holds its addresses.
+    assert!(
+        log.contains("held") || log.contains("not") || !status.message.is_empty(),
+        "{log}\n{status:?}"
+    );
+    // The damaged store was kept for whoever looks into it.
+    let aside = fs::read_dir(store(&site))
+        .unwrap()
+        .chain(fs::read_dir(store(&site).parent().unwrap()).unwrap())
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().contains("damaged"));
+    assert!(aside, "no damaged-* below {}", store(&site).display());
+}
+
+#[test]
+fn truncation_at_every_place_of_the_last_part_is_noticed() {
+    let site = inhabited("sto-cuts");
+    site.stop_ipamd();
+    let path = log_file(&store(&site));
+    let whole = store(&site).with_file_name("whole");
+    site.node()
+        .run(&["cp", "-a", "/var/lib/berth/ipamd", "/var/lib/berth/whole"])
+        .unwrap();
+    let used = used_bytes(&path);
+    let step = 97;
+    for cut in 1..12 {
+        fs::remove_dir_all(store(&site)).unwrap();
+        site.node()
+            .run(&["cp", "-a", "/var/lib/berth/whole", "/var/lib/berth/ipamd"])
+            .unwrap();
+        open(&path).set_len(used - cut * step).unwrap();
+        site.start_ipamd();
+        assert_eq!(site.attached(), LIVE, "cut by {} bytes", cut * step);
+        site.kill_ipamd();
+    }
+    assert!(whole.exists());
+}
+
+#[test]
+fn empty_store_of_a_node_without_pods_is_simply_new() {
+    let site = Site::serving("sto-new");
+    assert_eq!(site.list(), []);
+    let log = site.ipamd_log().to_lowercase();
+    assert!(!log.contains("damage"), "{log}");
+}
+
+#[test]
+fn reboot_without_store_frees_nothing_wrongly_and_serves() {
+    let mut site = inhabited("sto-reboot");
+    fs::remove_dir_all(store(&site)).unwrap();
+    site.reboot();
+    site.start_ipamd();
+    let pod = site.pod("p0");
+    site.add(&Ask::new("db-0", &pod).container_id("after"))
+        .result();
+}
+
+#[test]
+fn full_disk_refuses_new_pods_serves_del_and_recovers_by_itself() {
+    let site = Site::make("sto-full", Setup::default());
+    site.node()
+        .script("mkdir -p /var/lib/berth; mount -t tmpfs -o size=12m tmpfs /var/lib/berth")
+        .unwrap();
+    site.start_ipamd();
+    let pods = [site.pod("p0"), site.pod("p1"), site.pod("p2")];
+    let ask = |n: usize| {
+        Ask::new(&format!("web-{n}x"), &pods[n]).key("timeouts", json!({"allocateSeconds": 2}))
+    };
+    site.add(&ask(0)).result();
+    site.add(&ask(1)).result();
+    // dd ends with "no space left".
+    site.node()
+        .exec(&["dd", "if=/dev/zero", "of=/var/lib/berth/filler", "bs=4k"])
+        .unwrap();
+    wait_until("new Pods are refused", || {
+        let answer = site.add(&ask(2));
+        if answer.succeeded() {
+            site.del(&ask(2)).silence();
+            return Err("an ADD was answered".to_owned());
+        }
+        Ok(())
+    });
+    assert_eq!(pods[2].interfaces(), ["lo"]);
+    site.del(&ask(0)).silence();
+    assert_eq!(site.attached(), ["10.20.1.101", "10.30.1.101"]);
+
+    // Killed and started on the full disk: still no new Pods, still DEL.
+    site.kill_ipamd();
+    site.spawn_ipamd();
+    site.wait_phase(v1::Phase::ReadOnly);
+    site.del(&ask(1)).silence();
+    site.assert_no_attachment();
+
+    site.node().run(&["rm", "/var/lib/berth/filler"]).unwrap();
+    wait_until("new Pods start again", || {
+        let answer = site.add(&ask(2));
+        holds(answer.succeeded(), || answer.stdout.clone())
+    });
+    assert_eq!(site.attached().len(), 2);
+}
