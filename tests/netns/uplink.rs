@@ -315,3 +315,95 @@ fn concurrent_adds_make_one_bridge() {
         pod.pings("10.30.1.1");
     }
 }
+
+/// Puts the configuration where an operator has it and runs `berth uplink VERB` with it.
+fn by_hand(site: &Site, verb: &str, networks: &Value) -> tests_testbed::Output {
+    let mut config = site.config("1.1.0", networks);
+    config["timeouts"] = json!({"gatewaySeconds": 2});
+    let list = json!({"cniVersion": "1.1.0", "name": "bank", "plugins": [config]});
+    std::fs::write(
+        site.node().disk("/etc/cni/net.d/10-bank.conflist"),
+        list.to_string(),
+    )
+    .unwrap();
+    site.node()
+        .exec(&[
+            "/opt/cni/bin/berth",
+            "uplink",
+            verb,
+            "--config",
+            "/etc/cni/net.d/10-bank.conflist",
+        ])
+        .unwrap()
+}
+
+#[test]
+fn restore_after_take_over_leaves_everything_as_before() {
+    let site = with_routes("upl-restore");
+    let networks = external(Some("take-over"));
+    let before = site.snapshot();
+    for _ in 0..2 {
+        let output = by_hand(&site, "ensure", &networks);
+        assert!(output.success(), "{output:?}");
+    }
+    assert!(!site.bridge_of("eth0").is_null());
+    assert!(by_hand(&site, "status", &networks).success());
+    let output = by_hand(&site, "restore", &networks);
+    assert!(output.success(), "{output:?}");
+    assert_eq!(site.snapshot(), before);
+    assert!(site.node().ping_once("10.20.1.1").unwrap());
+    // Asked again there is nothing to put back.
+    assert!(by_hand(&site, "restore", &networks).success());
+    assert_eq!(site.snapshot(), before);
+}
+
+#[test]
+fn restore_of_a_plain_uplink_leaves_everything_as_before() {
+    let site = Site::serving("upl-plainback");
+    let networks = external(None);
+    let before = site.snapshot();
+    assert!(!by_hand(&site, "status", &networks).success());
+    assert!(by_hand(&site, "ensure", &networks).success());
+    assert_eq!(site.bridge_of("eth0"), "br-eth0");
+    assert!(by_hand(&site, "restore", &networks).success());
+    assert_eq!(site.snapshot(), before);
+}
+
+#[test]
+fn restore_is_refused_while_pods_are_plugged_in() {
+    let site = Site::serving("upl-busy");
+    added(&site, None).result();
+    let output = by_hand(&site, "restore", &external(None));
+    assert!(!output.success(), "{output:?}");
+    assert_eq!(site.bridge_of("eth0"), "br-eth0");
+    assert_eq!(site.ports().len(), 1);
+}
+
+#[test]
+fn ensure_by_hand_with_a_silent_gateway_puts_everything_back_and_says_so() {
+    let site = with_routes("upl-handsilent");
+    site.world().rack("a").silence(Net::External).unwrap();
+    let before = site.snapshot();
+    let output = by_hand(&site, "ensure", &external(Some("take-over")));
+    assert!(!output.success(), "{output:?}");
+    assert!(
+        output.stdout.contains("10.20.1.1") || output.stderr.contains("10.20.1.1"),
+        "{output:?}"
+    );
+    assert_eq!(site.snapshot(), before);
+}
+
+#[test]
+fn bridge_is_made_again_after_a_reboot() {
+    let mut site = Site::build(
+        "upl-boot",
+        Setup::default().with_node_address(Net::External),
+    );
+    let networks = external(Some("take-over"));
+    assert!(by_hand(&site, "ensure", &networks).success());
+    let addresses = addresses_of(&site, "br-eth0");
+    site.reboot();
+    assert!(by_hand(&site, "ensure", &networks).success());
+    assert_eq!(addresses_of(&site, "br-eth0"), addresses);
+    assert!(site.node().ping_once("10.20.1.1").unwrap());
+}

@@ -100,7 +100,7 @@ impl Setup {
     /// Two networks on the segment of `eth0`: `external`, and `second` from `.200`.
     pub fn one_segment() -> Self {
         let mut setup = Self::default();
-        setup.pools[0].range = "10.20.1.100-10.20.1.149".to_owned();
+        setup.pools[0].range = "10.20.1.100-10.20.1.149".into();
         setup.pools[1] = Pool::new(
             "second-a",
             "second",
@@ -114,7 +114,7 @@ impl Setup {
     /// Only these addresses on the external network, and no others.
     #[must_use]
     pub fn external_range(mut self, range: &str) -> Self {
-        self.pools[0].range = range.to_owned();
+        self.pools[0].range = range.into();
         self
     }
 

@@ -401,8 +401,8 @@ impl Site {
     /// An `ip` command on the node that must succeed.
     #[track_caller]
     pub fn does(&self, args: &[&str]) {
-        let argv: Vec<&str> = ["ip"].iter().chain(args).copied().collect();
-        self.node().run(&argv).unwrap();
+        let words: Vec<&str> = ["ip"].iter().chain(args).copied().collect();
+        self.node().run(&words).unwrap();
     }
 
     /// All links of the node.
@@ -484,8 +484,8 @@ impl Pod<'_> {
     /// An `ip` command inside that must succeed.
     #[track_caller]
     pub fn does(&self, args: &[&str]) {
-        let argv: Vec<&str> = ["ip"].iter().chain(args).copied().collect();
-        self.run(&argv);
+        let words: Vec<&str> = ["ip"].iter().chain(args).copied().collect();
+        self.run(&words);
     }
 
     /// A command inside that must succeed; its output.

@@ -114,7 +114,9 @@ fn call(verb: &str, program: &str, number: usize, netns: &str, config: &str) -> 
             ("CNI_PATH", PEER_DIR.to_owned()),
             (
                 "CNI_ARGS",
-                format!("IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={pod};K8S_POD_UID=uid-{number}"),
+                format!(
+                    "IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={pod};K8S_POD_UID=uid-{number}"
+                ),
             ),
         ],
         stdin: config.to_owned(),
@@ -123,7 +125,9 @@ fn call(verb: &str, program: &str, number: usize, netns: &str, config: &str) -> 
 
 fn floor(programs: &Programs, number: usize, netns: &str) -> (Shot, Shot) {
     let port = format!("fl{number}");
-    let [_, b1, b2, b3] = u32::try_from(number + 256).unwrap_or_default().to_be_bytes();
+    let [_, b1, b2, b3] = u32::try_from(number + 256)
+        .unwrap_or_default()
+        .to_be_bytes();
     let mac = format!("02:f1:00:{b1:02x}:{b2:02x}:{b3:02x}");
     let address = format!("10.{}.{b2}.{b3}/14", 136 + b1);
     let shot = |args: &[&str]| Shot {
@@ -133,7 +137,15 @@ fn floor(programs: &Programs, number: usize, netns: &str) -> (Shot, Shot) {
         stdin: String::new(),
     };
     (
-        shot(&["add", netns, PEER_BRIDGE, &port, &mac, &address, FLOOR_GATEWAY]),
+        shot(&[
+            "add",
+            netns,
+            PEER_BRIDGE,
+            &port,
+            &mac,
+            &address,
+            FLOOR_GATEWAY,
+        ]),
         shot(&["del", &port]),
     )
 }
