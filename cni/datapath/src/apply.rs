@@ -314,13 +314,13 @@ impl<'a> Applier<'a> {
             }
             Deed::AddNodeRoute { pod, node } => {
                 let route = node_route(*pod, *node, port()?);
-                let bridge = nic.pair.bridge;
+                let link = nic.node_link;
                 let mac = nic.pair.inside_mac;
-                self.undo.push(route::delete(bridge, &route));
+                self.undo.push(route::delete(link, &route));
                 // The entry spares the first probe a question, and corrects one of the address's former holder.
                 Ok(vec![
-                    (route::replace(bridge, &route), true),
-                    (neighbour::set(bridge, *pod, mac, false), true),
+                    (route::replace(link, &route), true),
+                    (neighbour::set(link, *pod, mac, false), true),
                 ])
             }
             Deed::CreatePair | Deed::AwaitForwarding | Deed::Announce => Ok(Vec::new()),

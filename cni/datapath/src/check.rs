@@ -8,7 +8,7 @@ use crate::netlink::{NetlinkError, Socket};
 use crate::netns::{EnterNetnsError, Netns};
 use crate::observe::{self, Sockets};
 use crate::plan::{Deed, Step, plan};
-use crate::segment::{self, Node, ObserveSegmentError};
+use crate::segment::{self, ObserveSegmentError};
 use crate::wiring::Wiring;
 
 /// One thing that is not as it was wired.
@@ -45,7 +45,7 @@ impl CheckError {
 ///
 /// # Errors
 /// When the kernel cannot be read.
-pub fn check(netns: &Netns, wiring: &Wiring, node: &Node) -> Result<Vec<Drift>, CheckError> {
+pub fn check(netns: &Netns, wiring: &Wiring) -> Result<Vec<Drift>, CheckError> {
     let mut drifts = Vec::new();
     let mut segments = Vec::new();
     for interface in &wiring.interfaces {
@@ -53,7 +53,7 @@ pub fn check(netns: &Netns, wiring: &Wiring, node: &Node) -> Result<Vec<Drift>, 
             ifname: interface.ifname.clone(),
             what,
         };
-        let (standing, missing) = segment::compare(&interface.segment, node)?;
+        let (standing, missing) = segment::compare(&interface.segment)?;
         drifts.extend(missing.into_iter().map(drift));
         segments.extend(standing);
     }

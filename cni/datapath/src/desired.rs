@@ -30,7 +30,9 @@ pub(crate) struct Nic {
     pub(crate) routes: Vec<Route>,
     /// Addresses of the node, all at the bridge's MAC.
     pub(crate) node_neighbours: Vec<(IpAddr, MacAddr)>,
-    /// Addresses of the Pod that the node reaches over the bridge, with the node's own address to speak from.
+    /// The node's own link in the segment: the bridge, or the VLAN device on it.
+    pub(crate) node_link: u32,
+    /// Addresses of the Pod that the node reaches over that link, with the node's own address to speak from.
     pub(crate) node_routes: Vec<(IpAddr, IpAddr)>,
 }
 
@@ -71,7 +73,8 @@ pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec
             .node_addresses
             .iter()
             .copied()
-            .filter(|node| has_family(interface, *node) && taken.insert(IpNet::from(*node)))
+            .filter(|node| segment.node_link.is_some() && has_family(interface, *node))
+            .filter(|node| taken.insert(IpNet::from(*node)))
             .collect();
         nics.push(Nic {
             pair: Pair {
@@ -93,12 +96,21 @@ pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec
                 .map(|vlan| vlan.id),
             ipv6: interface.addresses.iter().any(|(a, _)| a.addr().is_ipv6()),
             addresses: interface.addresses.iter().map(|(a, _)| *a).collect(),
-            routes: routes(interface, &node_addresses, &mut taken),
+            routes: routes(
+                interface,
+                segment.node_link.is_some(),
+                &node_addresses,
+                &mut taken,
+            ),
             node_neighbours: node_addresses
                 .iter()
                 .map(|node| (*node, segment.bridge_mac))
                 .collect(),
-            node_routes: node_routes(interface),
+            node_link: segment.node_link.as_ref().map_or(0, |link| link.index),
+            node_routes: match segment.node_link {
+                Some(_) => node_routes(interface),
+                None => Vec::new(),
+            },
         });
     }
     Ok(nics)
@@ -142,6 +154,7 @@ fn gateway(interface: &Interface, dst: IpNet) -> Option<IpAddr> {
 
 fn routes(
     interface: &Interface,
+    on_node_link: bool,
     node_addresses: &[IpAddr],
     taken: &mut HashSet<IpNet>,
 ) -> Vec<Route> {
@@ -171,6 +184,7 @@ fn routes(
             .find(|node| node.is_ipv4() == dst.addr().is_ipv4());
         if let Some(node) = node
             && has_family(interface, *node)
+            && on_node_link
             && taken.insert(dst.trunc())
         {
             routes.push(through(dst.trunc(), Some(*node)));

@@ -12,6 +12,7 @@ pub mod linger;
 pub mod lock;
 pub mod netlink;
 pub mod netns;
+pub mod node_address;
 mod observe;
 mod plan;
 pub mod ports;

@@ -326,7 +326,7 @@ fn node(wanted: &Nic, seen: &ObservedNic, observed: &Observed) -> Vec<Deed> {
                 observed
                     .node_routes
                     .iter()
-                    .any(|found| found.index == wanted.pair.bridge && same_route(found, &route))
+                    .any(|found| found.index == wanted.node_link && same_route(found, &route))
             })
         })
         .map(|(pod, node)| Deed::AddNodeRoute {

@@ -48,15 +48,28 @@ pub(crate) fn add(index: u32, address: IpNet) -> Request {
 
 /// All address messages of the socket's namespace.
 pub(crate) fn all(socket: &mut Socket) -> Result<Vec<AddressMessage>, NetlinkError> {
-    let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+    list(socket, AddressMessage::default())
+}
+
+fn list(socket: &mut Socket, request: AddressMessage) -> Result<Vec<AddressMessage>, NetlinkError> {
     Ok(socket
-        .dump(&request)?
+        .dump(&RouteNetlinkMessage::GetAddress(request))?
         .into_iter()
         .filter_map(|message| match message {
             RouteNetlinkMessage::NewAddress(message) => Some(message),
             _ => None,
         })
         .collect())
+}
+
+/// The address messages of one link.
+pub(crate) fn of(socket: &mut Socket, index: u32) -> Result<Vec<AddressMessage>, NetlinkError> {
+    let mut request = AddressMessage::default();
+    // Kernels since 4.20 filter by it; older ones send everything.
+    request.header.index = index;
+    let mut messages = list(socket, request)?;
+    messages.retain(|message| message.header.index == index);
+    Ok(messages)
 }
 
 /// The address a message is about, with its prefix length.
@@ -71,4 +84,45 @@ pub(crate) fn net(message: &AddressMessage) -> Option<IpNet> {
     };
     let address = pick(true).or_else(|| pick(false))?;
     IpNet::new(address, message.header.prefix_len).ok()
+}
+
+/// Gives a link the address of a message, for ever; `label`: with the label it had.
+pub(crate) fn moved(message: &AddressMessage, to: u32, label: bool) -> Request {
+    let mut message = message.clone();
+    message.header.index = to;
+    message.header.flags = AddressHeaderFlags::empty();
+    let v6 = message.header.family == AddressFamily::Inet6;
+    let mut flags = AddressFlags::empty();
+    for attribute in &message.attributes {
+        if let AddressAttribute::Flags(had) = attribute {
+            flags = *had & AddressFlags::Noprefixroute;
+        }
+    }
+    if v6 {
+        // It is in use on this very host: detection would find ourselves.
+        flags |= AddressFlags::Nodad;
+    }
+    message.attributes.retain(|attribute| match attribute {
+        AddressAttribute::Local(_)
+        | AddressAttribute::Address(_)
+        | AddressAttribute::Broadcast(_)
+        | AddressAttribute::RoutePriority(_) => true,
+        AddressAttribute::Label(_) => label,
+        _ => false,
+    });
+    message.attributes.push(AddressAttribute::Flags(flags));
+    Request::replace(RouteNetlinkMessage::NewAddress(message))
+}
+
+/// Takes the address of a message from a link.
+pub(crate) fn removed(message: &AddressMessage, from: u32) -> Request {
+    let mut message = message.clone();
+    message.header.index = from;
+    message.attributes.retain(|attribute| {
+        matches!(
+            attribute,
+            AddressAttribute::Local(_) | AddressAttribute::Address(_)
+        )
+    });
+    Request::plain(RouteNetlinkMessage::DelAddress(message))
 }

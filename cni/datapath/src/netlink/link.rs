@@ -4,9 +4,9 @@ use std::os::fd::RawFd;
 
 use netlink_packet_core::DefaultNla;
 use netlink_packet_route::link::{
-    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgePortState, BridgeStpState,
-    BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode, Inet6DevConf, InetDevConf, InfoBridge,
-    InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVlan,
+    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeFlag, BridgePortState,
+    BridgeStpState, BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode, Inet6DevConf, InetDevConf,
+    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVlan,
     LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -250,24 +250,14 @@ pub(crate) fn describe(port: &IfName, alias: &str) -> Request {
     ])))
 }
 
-/// Makes a bridge that forwards at once, keeps netfilter out and has no addresses of its own making.
-pub(crate) fn create_bridge(
-    bridge: &IfName,
-    address: MacAddr,
-    mtu: u32,
-    vlan_filtering: bool,
-) -> Request {
-    let mut settings = bridge_settings();
-    if vlan_filtering {
-        settings.push(InfoBridge::VlanFiltering(true));
-    }
+/// Makes a bridge that forwards at once.
+pub(crate) fn create_bridge(bridge: &IfName, address: MacAddr) -> Request {
     Request::create(RouteNetlinkMessage::NewLink(message(vec![
         name(bridge),
         mac(address),
-        LinkAttribute::Mtu(mtu),
         LinkAttribute::LinkInfo(vec![
             LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(settings)),
+            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
         ]),
     ])))
 }
@@ -404,6 +394,18 @@ pub(crate) enum Tagging {
 pub(crate) fn add_vlan(index: u32, id: u16, tagging: Tagging) -> Request {
     let mut message = vlan_message(index, id, tagging);
     message.header.interface_family = AddressFamily::Bridge;
+    Request::plain(RouteNetlinkMessage::SetLink(message))
+}
+
+/// Lets the bridge device itself, and so the node, be in a VLAN.
+pub(crate) fn join_vlan(bridge: u32, id: u16) -> Request {
+    let mut message = vlan_message(bridge, id, Tagging::Tagged);
+    message.header.interface_family = AddressFamily::Bridge;
+    for attribute in &mut message.attributes {
+        if let LinkAttribute::AfSpecBridge(specs) = attribute {
+            specs.insert(0, AfSpecBridge::Flags(BridgeFlag::LowerDev));
+        }
+    }
     Request::plain(RouteNetlinkMessage::SetLink(message))
 }
 

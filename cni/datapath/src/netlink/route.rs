@@ -190,3 +190,116 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
         _ => None,
     }
 }
+
+/// A route message in the words of `ip route`.
+pub(crate) fn describe(message: &RouteMessage) -> String {
+    let mut text = match destination(message) {
+        Some(dst) => format!("{dst}/{}", message.header.destination_prefix_length),
+        None => "default".to_owned(),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Gateway(address) => {
+                text.extend(ip(address).map(|via| format!(" via {via}")));
+            }
+            RouteAttribute::PrefSource(address) => {
+                text.extend(ip(address).map(|source| format!(" src {source}")));
+            }
+            RouteAttribute::Priority(metric) => text.push_str(&format!(" metric {metric}")),
+            RouteAttribute::Table(table) => text.push_str(&format!(" table {table}")),
+            _ => {}
+        }
+    }
+    text
+}
+
+fn destination(message: &RouteMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|a| match a {
+        RouteAttribute::Destination(address) => ip(address),
+        _ => None,
+    })
+}
+
+/// Whether a route leads through a link, was made by somebody, and can be made anew elsewhere.
+pub(crate) fn leads_through(message: &RouteMessage, index: u32) -> bool {
+    /// The kernel's own table of local addresses.
+    const RT_TABLE_LOCAL: u8 = 255;
+    let header = &message.header;
+    // The kernel makes its routes (prefixes of addresses) itself when the address comes.
+    header.protocol != RouteProtocol::Kernel
+        && header.table != RT_TABLE_LOCAL
+        && header.kind == RouteType::Unicast
+        && !header.flags.contains(RouteFlags::Cloned)
+        && message.attributes.iter().any(|attribute| match attribute {
+            RouteAttribute::Oif(oif) => *oif == index,
+            RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == index),
+            _ => false,
+        })
+}
+
+/// Whether a route names its next hop by a next-hop object, which belongs to a link.
+pub(crate) fn uses_nexthop_object(message: &RouteMessage) -> bool {
+    message
+        .attributes
+        .iter()
+        .any(|attribute| matches!(attribute, RouteAttribute::NhId(_)))
+}
+
+/// Makes a route of a message lead through another link. Metric, source, protocol, MTU, table and on-link stay.
+pub(crate) fn moved(message: &RouteMessage, from: u32, to: u32) -> Request {
+    let mut message = message.clone();
+    message.header.flags &= RouteFlags::Onlink;
+    message.attributes.retain(|attribute| {
+        !matches!(
+            attribute,
+            RouteAttribute::CacheInfo(_) | RouteAttribute::Expires(_)
+        )
+    });
+    for attribute in &mut message.attributes {
+        match attribute {
+            RouteAttribute::Oif(oif) if *oif == from => *oif = to,
+            RouteAttribute::MultiPath(hops) => {
+                for hop in hops.iter_mut().filter(|hop| hop.interface_index == from) {
+                    hop.interface_index = to;
+                }
+            }
+            _ => {}
+        }
+    }
+    Request::replace(RouteNetlinkMessage::NewRoute(message))
+}
+
+/// The order in which the kernel accepts routes: what is reached without a gateway first.
+pub(crate) fn order(message: &RouteMessage) -> (bool, u8) {
+    let through_gateway = message.attributes.iter().any(|attribute| {
+        matches!(
+            attribute,
+            RouteAttribute::Gateway(_) | RouteAttribute::Via(_) | RouteAttribute::MultiPath(_)
+        )
+    });
+    (
+        through_gateway,
+        u8::MAX - message.header.destination_prefix_length,
+    )
+}
+
+/// The gateways of a default route.
+pub(crate) fn default_gateways(message: &RouteMessage) -> Vec<IpAddr> {
+    if message.header.destination_prefix_length != 0 {
+        return Vec::new();
+    }
+    let gateway = |attribute: &RouteAttribute| match attribute {
+        RouteAttribute::Gateway(address) => ip(address),
+        _ => None,
+    };
+    let mut gateways: Vec<_> = message.attributes.iter().filter_map(gateway).collect();
+    for attribute in &message.attributes {
+        if let RouteAttribute::MultiPath(hops) = attribute {
+            gateways.extend(
+                hops.iter()
+                    .flat_map(|h| h.attributes.iter().filter_map(gateway)),
+            );
+        }
+    }
+    gateways
+}
