@@ -88,7 +88,9 @@ impl Kernel {
         let file = shared.path().join("script");
         fs::write(&file, inside).context("write the script")?;
         let modules = self.folder.join("root/lib/modules");
-        let image = self.folder.join(format!("root/boot/vmlinuz-{}", self.release));
+        let image = self
+            .folder
+            .join(format!("root/boot/vmlinuz-{}", self.release));
         // The machine looks for its modules in /lib/modules: bound there for its starter only.
         let starter = format!(
             "mount --bind {modules} /lib/modules && exec timeout {seconds} {vng} --disable-kvm --run {image} --memory 2G \

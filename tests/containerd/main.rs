@@ -1,0 +1,8 @@
+//! A real containerd runs Pods by CRI, with NICs from `berth` and addresses from `berth-ipamd`; no Kubernetes.
+//!
+//! Needs root (cgroups), Debian's containerd and runc. Run by `cargo xtask test containerd`.
+
+#[cfg(test)]
+mod machine;
+#[cfg(test)]
+mod pods;
