@@ -9,6 +9,7 @@
 
 mod assess;
 mod claims;
+mod handle;
 mod metrics;
 mod rate;
 mod schedule;
@@ -21,9 +22,10 @@ use std::time::Duration;
 use ipamd_core::ValidSettings;
 use ipamd_daemon::Tasks;
 use ipnet::IpNet;
-use proto_ids::{IfName, NetworkName};
-use tokio::sync::{mpsc, watch as state};
+use proto_ids::NetworkName;
+use tokio::sync::watch as state;
 
+pub(crate) use handle::WireHandle;
 pub(crate) use metrics::WireMetrics;
 
 use crate::ledger::LedgerHandle;
@@ -63,15 +65,6 @@ pub(crate) struct Guard {
     pub(crate) subnet: IpNet,
 }
 
-/// A link on which a network is heard, as `berth` names it when it asks for addresses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NamedSegment {
-    /// The network.
-    pub(crate) network: NetworkName,
-    /// The link.
-    pub(crate) link: IfName,
-}
-
 impl Guard {
     /// The subnets of this rack's pools that want the wire watched.
     pub(crate) fn of(settings: &ValidSettings) -> Arc<[Self]> {
@@ -86,35 +79,26 @@ impl Guard {
     }
 }
 
-/// What the wire is told, and where it asks.
-pub(crate) struct WireInputs {
-    /// Knows which addresses matter, and judges claims.
-    pub(crate) ledger: LedgerHandle,
-    /// The subnets to watch, of pools that want it.
-    pub(crate) guards: state::Receiver<Arc<[Guard]>>,
-    /// Segments that `berth` names; what is already known may be told again.
-    pub(crate) named: mpsc::Receiver<NamedSegment>,
-}
-
 /// Starts to watch the wire, until the tasks are stopped.
 pub(crate) fn spawn_wire(
     tasks: &Tasks,
     settings: &WireSettings,
-    inputs: WireInputs,
+    ledger: LedgerHandle,
+    guards: state::Receiver<Arc<[Guard]>>,
     metrics: &WireMetrics,
-) {
+) -> WireHandle {
+    let (handle, named, searched) = WireHandle::new(guards.clone());
     let (sender, world) = state::channel(Arc::default());
-    tasks.spawn(
-        "wire-segments",
-        segments::run(tasks.token(), inputs.named, sender),
-    );
-    let watcher = watch::Watchers {
+    tasks.spawn("wire-segments", segments::run(tasks.token(), named, sender));
+    let watchers = watch::Watchers {
         tasks: tasks.clone(),
         settings: settings.clone(),
-        ledger: inputs.ledger,
-        guards: inputs.guards,
+        ledger,
+        guards,
         world,
+        searched,
         metrics: metrics.clone(),
     };
-    tasks.spawn("wire", watcher.run());
+    tasks.spawn("wire", watchers.run());
+    handle
 }

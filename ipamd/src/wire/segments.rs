@@ -24,7 +24,7 @@ use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::NamedSegment;
+use super::handle::NamedSegment;
 
 /// Time until the kernel is asked again after it did not let itself be read.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -38,6 +38,16 @@ pub(super) struct Segment {
     pub(super) link: IfName,
     /// The link's index: another one under the same name is another link.
     pub(super) index: u32,
+}
+
+impl Segment {
+    /// The segment as `berth` names it.
+    pub(super) fn name(&self) -> NamedSegment {
+        NamedSegment {
+            network: self.network.clone(),
+            link: self.link.clone(),
+        }
+    }
 }
 
 /// What the node's links say.

@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::assess::{Assessment, View, assess};
 use super::claims::{Claims, Verdict};
+use super::handle::Searched;
 use super::metrics::WireMetrics;
 use super::schedule::{PAGE, Schedule, Survey};
 use super::segments::{Segment, World};
@@ -28,6 +29,8 @@ use crate::ledger::{LedgerHandle, Unavailable};
 /// How often the ledger is asked which addresses matter: an address that comes near to being handed out is known to be
 /// unused some seconds later.
 const SURVEY: Duration = Duration::from_secs(2);
+/// Time in which the hosts of a segment answer: the first addresses are asked for in one burst.
+const ANSWERS: Duration = Duration::from_millis(150);
 /// Time until a segment that could not be listened to is tried again.
 const LISTEN_AGAIN: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,7 @@ pub(super) struct Watchers {
     pub(super) ledger: LedgerHandle,
     pub(super) guards: watch::Receiver<Arc<[Guard]>>,
     pub(super) world: watch::Receiver<Arc<World>>,
+    pub(super) searched: Searched,
     pub(super) metrics: WireMetrics,
 }
 
@@ -52,6 +56,7 @@ impl Watchers {
                 let stays = world.segments.contains_key(segment);
                 if !stays {
                     stop.cancel();
+                    self.searched.remove(&segment.name());
                 }
                 stays
             });
@@ -80,10 +85,12 @@ impl Watchers {
             ledger: self.ledger.clone(),
             guards: self.guards.clone(),
             world: self.world.clone(),
+            searched: self.searched.clone(),
             metrics: self.metrics.clone(),
             schedule: Schedule::new(&self.settings, Instant::now()),
             claims: Claims::default(),
             ahead: self.settings.ahead,
+            search: Search::NotBegun,
         };
         let stop = stop.clone();
         self.tasks
@@ -97,10 +104,20 @@ struct Watcher {
     ledger: LedgerHandle,
     guards: watch::Receiver<Arc<[Guard]>>,
     world: watch::Receiver<Arc<World>>,
+    searched: Searched,
     metrics: WireMetrics,
     schedule: Schedule,
     claims: Claims,
     ahead: usize,
+    search: Search,
+}
+
+/// How far the first questions to a segment have come.
+#[derive(Clone, Copy, Debug)]
+enum Search {
+    NotBegun,
+    AnswersUntil(Instant),
+    Over,
 }
 
 struct Sockets {
@@ -150,13 +167,11 @@ impl Watcher {
         let mut survey = interval(SURVEY);
         survey.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let now = Instant::now();
-            let wake = self.schedule.wake_at(now).filter(|_| self.has_way_out());
-            let sending = async {
-                match wake {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
+            let has_way_out = self.has_way_out();
+            let wake = self.schedule.wake_at(Instant::now());
+            let answers = match self.search {
+                Search::AnswersUntil(until) => Some(until),
+                Search::NotBegun | Search::Over => None,
             };
             tokio::select! {
                 heard = hear(&sockets.v4) => match heard {
@@ -167,7 +182,13 @@ impl Watcher {
                     Ok(heard) => self.judge(&heard).await,
                     Err(error) => return ListenError::Receive(error),
                 },
-                () = sending => self.ask(&sockets),
+                () = at(wake.filter(|_| has_way_out)) => self.ask(&sockets),
+                () = at(answers) => {
+                    self.search = Search::Over;
+                    self.searched.insert(self.segment.name());
+                }
+                // A bridge that was just made gets its carrier a little later.
+                Ok(()) = self.world.changed(), if !has_way_out => {}
                 _ = survey.tick() => self.survey().await,
             }
         }
@@ -311,6 +332,9 @@ impl Watcher {
             Ok(()) => {
                 self.metrics.probes.inc();
                 self.schedule.asked(address);
+                if matches!(self.search, Search::NotBegun) {
+                    self.search = Search::AnswersUntil(Instant::now() + ANSWERS);
+                }
             }
             Err(error) => {
                 self.metrics.send_failures.inc();
@@ -327,6 +351,14 @@ impl Watcher {
 )]
 fn register(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     AsyncFd::new(socket)
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Where a page begins: the ledger goes by network and address, and no address is lower than the unspecified one.

@@ -162,7 +162,7 @@ fn link_that_berth_names_is_the_segment_if_it_is_there() {
         port(7, 5, ours()),
         plain(8, "br0.120"),
     ];
-    let rows: Vec<(&str, Vec<Row>, (&str, &str), &[&str])> = vec![
+    let rows: [(&str, Vec<Row>, _, &[&str]); 5] = [
         (
             "a network that has no port yet",
             with(vec![bridge(8, "br1"), uplink(9, 8, UP)]),
