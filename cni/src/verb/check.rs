@@ -1,0 +1,92 @@
+//! CHECK: the kernel and ipamd's book against the result that the ADD was answered with.
+
+use cni_datapath::check::check;
+use cni_datapath::node_address;
+use cni_datapath::segment::status;
+use cni_spec::{Asked, Document, NetConf, NodeReach, Target, Verb};
+use proto_ids::{AllocateRequest, Attachment};
+
+use super::container::open;
+use super::node;
+use crate::add_plan::{self, Planned};
+use crate::check_plan;
+use crate::error::CallError;
+use crate::ipam::Ipam;
+
+pub(super) fn run(target: &Target, document: &Document) -> Result<(), CallError> {
+    let header = document.header(Verb::Check)?;
+    let previous = document
+        .prev_result()?
+        .ok_or(CallError::PrevResultMissing)?;
+    let conf = NetConf::parse(document)?;
+    let asked = Asked::parse(document, &target.args)?;
+    let planned = add_plan::interfaces(&conf, &asked, &target.ifname)?;
+    let attachment = Attachment {
+        cni_network: header.name,
+        sandbox: target.sandbox.clone(),
+        ifname: target.ifname.clone(),
+    };
+    // A namespace that is gone is not "unknown container" here: that code would tell the runtime to skip DEL.
+    let netns = open(&target.netns).map_err(|error| match error {
+        CallError::OpenNetns { source } => CallError::Drift {
+            differences: vec![crate::error::chain(&source)],
+        },
+        other => other,
+    })?;
+    let request: AllocateRequest = add_plan::request(
+        &attachment,
+        target,
+        &asked,
+        &planned,
+        &vec![None; planned.len()],
+    );
+    let wiring = check_plan::wiring(
+        &conf,
+        &attachment,
+        request.effective_identity(),
+        &planned,
+        &reachable(&conf, &planned)?,
+        &previous,
+    )
+    .map_err(|differences| CallError::Drift { differences })?;
+    let drift = check(&netns, &wiring).map_err(|source| CallError::Check { source })?;
+    if !drift.is_empty() {
+        return Err(CallError::Drift {
+            differences: drift
+                .iter()
+                .map(|drift| format!("{}: {}", drift.ifname, drift.what))
+                .collect(),
+        });
+    }
+    Ipam {
+        socket: &conf.daemon.socket,
+        deadline: conf.daemon.allocate,
+    }
+    .check(&attachment, check_plan::book(&wiring))
+    .map_err(|source| CallError::Ipamd {
+        doing: "compare with the book of berth-ipamd",
+        source,
+    })
+}
+
+/// The node's addresses of now, per interface.
+fn reachable(
+    conf: &NetConf,
+    planned: &[Planned<'_>],
+) -> Result<Vec<Vec<std::net::IpAddr>>, CallError> {
+    let found =
+        |one: &Planned<'_>| match &one.network.node_reach {
+            NodeReach::Off => Ok(Vec::new()),
+            NodeReach::Named(named) => Ok(named.clone()),
+            NodeReach::Found => {
+                let segment = status(&add_plan::segment(one.network), &node(&conf.daemon))
+                    .map_err(|source| CallError::ObserveSegment {
+                        network: one.network.name.clone(),
+                        source,
+                    })?;
+                let links: Vec<_> = segment.bridge.iter().chain([&segment.uplink]).collect();
+                node_address::find(&links).map_err(|source| CallError::NodeAddresses { source })
+            }
+        };
+    planned.iter().map(found).collect()
+}
