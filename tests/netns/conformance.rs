@@ -268,7 +268,9 @@ fn routes_of_the_result_are_in_the_pod(subject: &Subject) {
         .iter()
         .find(|route| route["dst"] == "0.0.0.0/0")
         .unwrap();
-    let via = default.get("gw").unwrap_or(&result["ips"][0]["gateway"]);
+    let via = default
+        .get("gw")
+        .unwrap_or_else(|| &result["ips"][0]["gateway"]);
     let kernel = pod.ip(&["route", "show", "default"]);
     assert_eq!(kernel[0]["gateway"], *via, "{kernel} {result}");
     assert_eq!(kernel.as_array().map(Vec::len), Some(1), "{kernel}");

@@ -202,7 +202,7 @@ fn reaper(site: &Site, ledger: &Ledger, seed: u64) {
         }
         let goal =
             ledger.calls.load(Ordering::Relaxed) + 1 + usize::try_from(dice.below(12)).unwrap();
-        let _ = wait_at_most(RUN, "some calls more", || {
+        wait_at_most(RUN, "some calls more", || {
             let calls = ledger.calls.load(Ordering::Relaxed);
             // A daemon that is gone stops all calls: time alone goes on then.
             holds(calls >= goal || begin.elapsed() > RUN, || {

@@ -7,16 +7,15 @@ use serde_json::{Value, json};
 use tests::site::{Ask, Setup, Site};
 use tests::wait::{holds, wait_until};
 
-#[test]
-fn configuration_that_contradicts_itself_is_refused_with_file_line_and_reason() {
-    let site = Site::bare("dmn-config");
-    let base = site.setup().to_toml();
+/// What is wrong, the file, and a word that the refusal must have.
+fn wrong_configurations(base: &str) -> Vec<(&'static str, String, &'static str)> {
     let mut second = Setup::default();
     second.pools[1] = second.pools[0].clone();
     second.pools[1].name = "other".into();
-    let overlap = second.to_toml();
     let edit = |from: &str, to: &str| base.replacen(from, to, 1);
-    let cases = [
+    let range = "10.20.1.100-10.20.1.199";
+    let rule = "[[rule]]\npod = \"*\"\nhold = \"sometimes\"\n";
+    vec![
         ("unknown key", format!("colour = \"red\"\n{base}"), "colour"),
         (
             "unknown key of a pool",
@@ -26,17 +25,17 @@ fn configuration_that_contradicts_itself_is_refused_with_file_line_and_reason() 
         ("no TOML", edit("rack = \"a\"", "rack = a\""), ""),
         (
             "gateway outside",
-            edit("gateway = \"10.20.1.1\"", "gateway = \"10.99.1.1\""),
+            edit("\"10.20.1.1\"", "\"10.99.1.1\""),
             "gateway",
         ),
         (
             "range outside",
-            edit("10.20.1.100-10.20.1.199", "10.21.1.100-10.21.1.199"),
+            edit(range, "10.21.1.100-10.21.1.199"),
             "10.21.1.100",
         ),
         (
             "range upside down",
-            edit("10.20.1.100-10.20.1.199", "10.20.1.199-10.20.1.100"),
+            edit(range, "10.20.1.199-10.20.1.100"),
             "10.20.1.199",
         ),
         (
@@ -44,34 +43,36 @@ fn configuration_that_contradicts_itself_is_refused_with_file_line_and_reason() 
             base.replace("internal-a", "external-a"),
             "external-a",
         ),
-        ("overlap", overlap, "other"),
+        ("overlap", second.to_toml(), "other"),
         (
             "bad duration",
             edit("gateway =", "quarantine = \"soon\"\ngateway ="),
             "quarantine",
         ),
         ("bad subnet", edit("10.20.1.0/24", "10.20.1.0/33"), "subnet"),
-        (
-            "bad hold",
-            format!("{base}\n[[rule]]\npod = \"*\"\nhold = \"sometimes\"\n"),
-            "sometimes",
-        ),
-    ];
+        ("bad hold", format!("{base}\n{rule}"), "sometimes"),
+    ]
+}
+
+/// The number behind the file's name in a refusal.
+fn line_named(said: &str) -> Option<u32> {
+    const FILE: &str = "/etc/berth/ipamd.toml:";
+    let rest = &said[said.find(FILE)? + FILE.len()..];
+    rest.split(':').next()?.parse().ok()
+}
+
+#[test]
+fn configuration_that_contradicts_itself_is_refused_with_file_line_and_reason() {
+    let site = Site::bare("dmn-config");
     let mut wrong = Vec::new();
-    for (what, toml, word) in cases {
+    for (what, toml, word) in wrong_configurations(&site.setup().to_toml()) {
         site.write_config(&toml);
         let output = site
             .node()
             .ipamd_command(&["--config", "/etc/berth/ipamd.toml"])
             .unwrap();
         let said = format!("{}{}", output.stdout, output.stderr);
-        let line = said.find("/etc/berth/ipamd.toml:").map(|at| {
-            let rest = &said[at + "/etc/berth/ipamd.toml:".len()..];
-            rest.chars()
-                .take_while(char::is_ascii_digit)
-                .collect::<String>()
-        });
-        if output.success() || line.is_none_or(|line| line.is_empty()) || !said.contains(word) {
+        if output.success() || line_named(&said).is_none() || !said.contains(word) {
             wrong.push(format!("{what}: {:?}: {said}", output.status));
         }
     }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tests::plugin::{Answer, Call};
 use tests::site::{Pod, Site};
+use tests::wait::PATIENCE;
 
 /// A main plugin of Debian's with our IPAM.
 fn config(main: &str, version: &str) -> Value {
@@ -56,99 +57,44 @@ fn is_sticky_under(main: &str) {
         bridge_with_uplink(&site);
     }
     for version in ["0.3.1", "0.4.0", "1.0.0"] {
-        let config = config(main, version);
-        let (first, other, again) = (
-            site.pod(&format!("a{}", version.replace('.', ""))),
-            site.pod(&format!("b{}", version.replace('.', ""))),
-            site.pod(&format!("c{}", version.replace('.', ""))),
-        );
-        let result = call(
-            &site,
-            &config,
-            "ADD",
-            &format!("one-{version}"),
-            &first,
-            "db-0",
-        )
-        .result();
-        assert_eq!(result["cniVersion"], version);
-        assert_eq!(result["ips"][0]["address"], "10.20.1.100/24", "{result}");
-        assert_eq!(first.addresses("eth0"), ["10.20.1.100/24"]);
-        assert_eq!(
-            first.ip(&["route", "show", "default"])[0]["gateway"],
-            "10.20.1.1"
-        );
-        site.tor()
-            .ping("10.20.1.100", tests::wait::PATIENCE)
-            .unwrap();
-
-        if version != "0.3.1" {
-            let mut with_result = config.clone();
-            with_result["prevResult"] = result;
-            call(
-                &site,
-                &with_result,
-                "CHECK",
-                &format!("one-{version}"),
-                &first,
-                "db-0",
-            )
-            .silence();
-        }
-        call(
-            &site,
-            &config,
-            "DEL",
-            &format!("one-{version}"),
-            &first,
-            "db-0",
-        )
-        .silence();
-        assert_eq!(site.in_state("held"), ["10.20.1.100"]);
-
-        let result = call(
-            &site,
-            &config,
-            "ADD",
-            &format!("two-{version}"),
-            &other,
-            "db-1",
-        )
-        .result();
-        assert_ne!(
-            result["ips"][0]["address"], "10.20.1.100/24",
-            "held for db-0"
-        );
-        let result = call(
-            &site,
-            &config,
-            "ADD",
-            &format!("three-{version}"),
-            &again,
-            "db-0",
-        )
-        .result();
-        assert_eq!(result["ips"][0]["address"], "10.20.1.100/24", "sticky");
-        call(
-            &site,
-            &config,
-            "DEL",
-            &format!("two-{version}"),
-            &other,
-            "db-1",
-        )
-        .silence();
-        call(
-            &site,
-            &config,
-            "DEL",
-            &format!("three-{version}"),
-            &again,
-            "db-0",
-        )
-        .silence();
-        site.assert_no_attachment();
+        is_sticky_in(&site, &config(main, version), version);
     }
+}
+
+/// db-0 comes, goes, is held while db-1 comes, and comes back.
+fn is_sticky_in(site: &Site, config: &Value, version: &str) {
+    let number = version.replace('.', "");
+    let pods = ["a", "b", "c"].map(|name| site.pod(&format!("{name}{number}")));
+    let [first, other, again] = &pods;
+    let one = format!("one-{version}");
+    let result = call(site, config, "ADD", &one, first, "db-0").result();
+    assert_eq!(result["cniVersion"], version);
+    assert_eq!(result["ips"][0]["address"], "10.20.1.100/24", "{result}");
+    assert_eq!(first.addresses("eth0"), ["10.20.1.100/24"]);
+    let default = first.ip(&["route", "show", "default"]);
+    assert_eq!(default[0]["gateway"], "10.20.1.1", "{default}");
+    site.tor().ping("10.20.1.100", PATIENCE).unwrap();
+
+    let mut with_result = config.clone();
+    with_result["prevResult"] = result;
+    if version != "0.3.1" {
+        call(site, &with_result, "CHECK", &one, first, "db-0").silence();
+    }
+    call(site, &with_result, "DEL", &one, first, "db-0").silence();
+    assert!(site.in_state("held").contains(&"10.20.1.100".to_owned()));
+
+    let two = format!("two-{version}");
+    let result = call(site, config, "ADD", &two, other, "db-1").result();
+    assert_ne!(
+        result["ips"][0]["address"], "10.20.1.100/24",
+        "held for db-0"
+    );
+    let three = format!("three-{version}");
+    let result = call(site, config, "ADD", &three, again, "db-0").result();
+    assert_eq!(result["ips"][0]["address"], "10.20.1.100/24", "sticky");
+    call(site, config, "DEL", &two, other, "db-1").silence();
+    call(site, config, "DEL", &three, again, "db-0").silence();
+    site.assert_no_attachment();
 }
 
 #[test]

@@ -162,15 +162,11 @@ fn time_to_first_answer(site: &Site, address: &str) -> Duration {
 /// Makes the TOR's entry for the address REACHABLE, as it is for a Pod in use.
 fn warm(site: &Site, address: &str) {
     site.tor().ping(address, PATIENCE).unwrap();
-    site.tor()
-        .run(&["ip", "neigh", "show", address])
-        .map(|text| {
-            assert!(
-                text.contains("REACHABLE") || text.contains("DELAY"),
-                "{text}"
-            )
-        })
-        .unwrap();
+    let text = site.tor().run(&["ip", "neigh", "show", address]).unwrap();
+    assert!(
+        text.contains("REACHABLE") || text.contains("DELAY"),
+        "{text}"
+    );
 }
 
 fn reference_call(verb: &str, container: &str, pod: &Pod<'_>) -> Call {
