@@ -233,10 +233,10 @@ fn status_line(network: &Network, status: &SegmentStatus) -> Line {
             (true, false) => "uplink without carrier".to_owned(),
             (true, true) => "uplink up".to_owned(),
         },
-        status
-            .bridge
-            .as_ref()
-            .map_or("no bridge".to_owned(), |bridge| format!("bridge {bridge}")),
+        status.bridge.as_ref().map_or_else(
+            || "no bridge".to_owned(),
+            |bridge| format!("bridge {bridge}"),
+        ),
     ];
     if let Some(mode) = status.mode {
         parts.push(format!("mode {}", mode_text(mode)));
@@ -279,8 +279,7 @@ fn print(lines: &[Line], output: Output) -> io::Result<()> {
     let text = match output {
         Output::Text => lines
             .iter()
-            .map(|line| format!("{}\n", line.text))
-            .collect(),
+            .fold(String::new(), |all, line| all + &line.text + "\n"),
         Output::Json => {
             let values: Vec<_> = lines.iter().map(|line| &line.value).collect();
             format!("{}\n", json!(values))

@@ -143,7 +143,8 @@ mod tests {
         let uplink = "eth0".parse().unwrap();
         let other: IfName = "br-eth1".parse().unwrap();
         let v4 = "192.168.0.9".parse().ok();
-        let cases: &[(&[&IfName], [Option<IpAddr>; 2], &[&str])] = &[
+        type Case<'a> = (&'a [&'a IfName], [Option<IpAddr>; 2], &'a [&'a str]);
+        let cases: &[Case<'_>] = &[
             (
                 &[&bridge, &uplink],
                 [v4, None],

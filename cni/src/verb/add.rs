@@ -12,7 +12,7 @@ use cni_datapath::unwire::unwire;
 use cni_datapath::wire::{Wired, wire};
 use cni_datapath::wiring::Wiring;
 use cni_spec::{Asked, Document, NetConf, NodeReach, Target, Verb};
-use proto_ids::Attachment;
+use proto_ids::{AllocateRequest, Attachment, Grant};
 
 use super::container::{existing, has_ports, open};
 use super::{Answer, node};
@@ -39,16 +39,13 @@ pub(super) fn run(target: &Target, document: &Document) -> Result<Answer, CallEr
         ifname: target.ifname.clone(),
     };
     let netns = open(&target.netns)?;
-    let leftover = match existing(&netns, planned.iter().map(|one| &one.ifname))? {
-        None => false,
-        Some(_) if has_ports(&attachment)? => true,
-        Some(ifname) => return Err(CallError::InterfaceExists { ifname }),
-    };
+    let leftover = leftover(&netns, &planned, &attachment)?;
     let sites = sites(&conf, &planned)?;
     let add = Add {
         conf: &conf,
         attachment: &attachment,
         netns: &netns,
+        planned: &planned,
         sites: &sites,
         leftover,
     };
@@ -58,42 +55,35 @@ pub(super) fn run(target: &Target, document: &Document) -> Result<Answer, CallEr
         .collect();
     let request = add_plan::request(&attachment, target, &asked, &planned, &heard_on);
     withdraw_note(&conf, &attachment);
-    let ipamd = Ipam {
-        socket: &conf.daemon.socket,
-        deadline: conf.daemon.allocate,
-    };
-    let grant = match ipamd.allocate(&request) {
-        Ok(grant) => grant,
-        Err(error) => {
-            if !error.changed_nothing() {
-                add.give_back();
-            }
-            return Err(allocate_failed(error));
-        }
-    };
-    let wiring = add_plan::wiring(&conf, &attachment, &planned, &sites, &grant)
-        .map_err(|error| allocate_failed(AskIpamdError::Answer(error)));
-    match wiring.and_then(|wiring| Ok((add.wire(&wiring)?, wiring))) {
-        Ok((wired, wiring)) => {
-            let result = add_plan::result(&wiring, &wired, &target.netns);
-            Ok(Answer {
-                output: result.to_json(header.version),
-                lingering: Some(wired),
-            })
-        }
-        Err(error) => {
-            if !matches!(error, CallError::AlreadyWired { .. }) {
-                add.give_back();
-            }
-            Err(error)
-        }
-    }
+    let grant = add.allocate(&request)?;
+    let (wiring, wired) = add.wire(&grant)?;
+    let result = add_plan::result(&wiring, &wired, &target.netns);
+    Ok(Answer {
+        output: result.to_json(header.version),
+        lingering: Some(wired),
+    })
 }
 
 fn allocate_failed(source: AskIpamdError) -> CallError {
     CallError::Ipamd {
         doing: "get addresses from berth-ipamd",
         source,
+    }
+}
+
+/// Whether something of this attachment is there already.
+///
+/// # Errors
+/// [`CallError::InterfaceExists`] where one of the interfaces is there and is not ours.
+fn leftover(
+    netns: &Netns,
+    planned: &[Planned<'_>],
+    attachment: &Attachment,
+) -> Result<bool, CallError> {
+    match existing(netns, planned.iter().map(|one| &one.ifname))? {
+        None => Ok(false),
+        Some(_) if has_ports(attachment)? => Ok(true),
+        Some(ifname) => Err(CallError::InterfaceExists { ifname }),
     }
 }
 
@@ -148,14 +138,45 @@ struct Add<'a> {
     conf: &'a NetConf,
     attachment: &'a Attachment,
     netns: &'a Netns,
+    planned: &'a [Planned<'a>],
     sites: &'a [Site],
     /// Something of this attachment is there already.
     leftover: bool,
 }
 
 impl Add<'_> {
-    /// Wires, after removing what a killed ADD of the same attachment left.
-    fn wire(&self, wiring: &Wiring) -> Result<Wired, CallError> {
+    /// Asks for the addresses. Where it is not known whether they were given, they are given back.
+    fn allocate(&self, request: &AllocateRequest) -> Result<Grant, CallError> {
+        let ipamd = Ipam {
+            socket: &self.conf.daemon.socket,
+            deadline: self.conf.daemon.allocate,
+        };
+        ipamd.allocate(request).map_err(|error| {
+            if !error.changed_nothing() {
+                self.give_back();
+            }
+            allocate_failed(error)
+        })
+    }
+
+    /// Wires what was granted, or gives it back.
+    fn wire(&self, grant: &Grant) -> Result<(Wiring, Wired), CallError> {
+        let wiring = add_plan::wiring(self.conf, self.attachment, self.planned, self.sites, grant)
+            .map_err(|error| allocate_failed(AskIpamdError::Answer(error)));
+        let made = wiring.and_then(|wiring| Ok((self.make(&wiring)?, wiring)));
+        match made {
+            Ok((wired, wiring)) => Ok((wiring, wired)),
+            Err(error) => {
+                if !matches!(error, CallError::AlreadyWired { .. }) {
+                    self.give_back();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes the links, after removing what a killed ADD of the same attachment left.
+    fn make(&self, wiring: &Wiring) -> Result<Wired, CallError> {
         let segments: Vec<EnsuredSegment> =
             self.sites.iter().map(|site| site.segment.clone()).collect();
         let wire =
