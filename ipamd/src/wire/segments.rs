@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ipamd_daemon::chain;
 use netlink_packet_route::link::{
-    InfoBridge, InfoData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    InfoBridge, InfoData, InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use proto_ids::{IfName, MacAddr, NetworkName, PortAlias};
@@ -63,6 +63,8 @@ pub(super) struct World {
 struct Link {
     name: IfName,
     master: Option<u32>,
+    /// What a VLAN device stands on.
+    lower: Option<u32>,
     alias: Option<PortAlias>,
     running: bool,
     kind: Kind,
@@ -203,9 +205,11 @@ fn take(links: &mut Links, payload: NetlinkPayload<RouteNetlinkMessage>) -> bool
 fn parse(message: &LinkMessage) -> Option<Link> {
     let running = LinkFlags::Running | LinkFlags::LowerUp;
     let mut name = None;
+    let mut is_vlan = false;
     let mut link = Link {
         name: "lo".parse().ok()?,
         master: None,
+        lower: None,
         alias: None,
         running: message.header.flags.contains(running),
         kind: Kind::Other,
@@ -214,13 +218,17 @@ fn parse(message: &LinkMessage) -> Option<Link> {
         match attribute {
             LinkAttribute::IfName(text) => name = text.parse().ok(),
             LinkAttribute::Controller(index) => link.master = Some(*index),
+            LinkAttribute::Link(index) => link.lower = Some(*index),
             LinkAttribute::IfAlias(text) => link.alias = text.parse().ok(),
             LinkAttribute::LinkInfo(about) => {
+                is_vlan = about.contains(&LinkInfo::Kind(InfoKind::Vlan));
                 link.kind = about.iter().find_map(bridge).unwrap_or(Kind::Other);
             }
             _ => {}
         }
     }
+    // A veth names its peer here, by an index of the peer's namespace.
+    link.lower = link.lower.filter(|_| is_vlan);
     link.name = name?;
     Some(link)
 }
@@ -283,12 +291,21 @@ fn plan(links: &Links, named: &Named) -> World {
     }
 }
 
-/// A bridge leads out by a port that is not ours and has carrier; any other link by itself.
+/// A bridge, and a VLAN device on one, leads out by a port of the bridge that is not ours and has carrier; any other
+/// link by itself.
 fn has_way_out(links: &Links, index: u32, link: &Link) -> bool {
-    link.running
-        && (link.kind == Kind::Other
-            || (links.values())
-                .any(|port| port.master == Some(index) && port.alias.is_none() && port.running))
+    let is_bridge = |index: u32| {
+        links
+            .get(&index)
+            .is_some_and(|link| link.kind != Kind::Other)
+    };
+    let mut below = [Some(index), link.lower].into_iter().flatten();
+    let Some(bridge) = below.find(|index| is_bridge(*index)) else {
+        return link.running;
+    };
+    let leads_out =
+        |port: &Link| port.master == Some(bridge) && port.alias.is_none() && port.running;
+    link.running && links.values().any(leads_out)
 }
 
 #[cfg(test)]

@@ -1,5 +1,3 @@
-use netlink_packet_route::link::InfoKind;
-
 use super::*;
 
 fn name(text: &str) -> IfName {
@@ -18,6 +16,7 @@ struct Row {
     index: u32,
     name: &'static str,
     master: Option<u32>,
+    lower: Option<u32>,
     alias: Option<String>,
     running: bool,
     kind: Kind,
@@ -31,6 +30,7 @@ fn bridge(index: u32, name: &'static str) -> Row {
         index,
         name,
         master: None,
+        lower: None,
         alias: None,
         running: UP,
         kind: Kind::Bridge,
@@ -42,6 +42,7 @@ fn port(index: u32, master: u32, alias: String) -> Row {
         index,
         name: "bth",
         master: Some(master),
+        lower: None,
         alias: Some(alias),
         running: UP,
         kind: Kind::Other,
@@ -53,6 +54,7 @@ fn uplink(index: u32, master: u32, running: bool) -> Row {
         index,
         name: "eth",
         master: Some(master),
+        lower: None,
         alias: None,
         running,
         kind: Kind::Other,
@@ -64,6 +66,7 @@ fn links(rows: Vec<Row>) -> Links {
         let link = Link {
             name: name(row.name),
             master: row.master,
+            lower: row.lower,
             alias: row.alias.map(|text| text.parse().unwrap()),
             running: row.running,
             kind: row.kind,
@@ -156,13 +159,17 @@ fn every_bridge_with_a_port_of_a_network_is_a_segment_of_it() {
 fn link_that_berth_names_is_the_segment_if_it_is_there() {
     let old = || vec![bridge(5, "br0"), uplink(6, 5, UP), port(7, 5, ours())];
     let with = |more: Vec<Row>| old().into_iter().chain(more).collect::<Vec<_>>();
-    let vlan = vec![
-        filtering(5, "br0"),
-        uplink(6, 5, UP),
-        port(7, 5, ours()),
-        plain(8, "br0.120"),
-    ];
-    let rows: [(&str, Vec<Row>, _, &[&str]); 5] = [
+    // The VLAN device itself has carrier as long as any port of the bridge has.
+    let vlan = |uplink_runs| {
+        let device = Row {
+            lower: Some(5),
+            ..plain(8, "br0.120")
+        };
+        let ports = [uplink(6, 5, uplink_runs), port(7, 5, ours())];
+        let links = [filtering(5, "br0"), device].into_iter().chain(ports);
+        links.collect::<Vec<_>>()
+    };
+    let rows: [(&str, Vec<Row>, _, &[&str]); 7] = [
         (
             "a network that has no port yet",
             with(vec![bridge(8, "br1"), uplink(9, 8, UP)]),
@@ -189,9 +196,21 @@ fn link_that_berth_names_is_the_segment_if_it_is_there() {
         ),
         (
             "a VLAN device on such a bridge",
-            vlan,
+            vlan(UP),
             ("internal", "br0.120"),
             &["internal br0.120 8 true"],
+        ),
+        (
+            "a VLAN device on such a bridge, uplink without carrier",
+            vlan(DOWN),
+            ("internal", "br0.120"),
+            &["internal br0.120 8 false"],
+        ),
+        (
+            "a NIC that is in no bridge (macvlan)",
+            vec![plain(3, "eth1")],
+            ("internal", "eth1"),
+            &["internal eth1 3 true"],
         ),
     ];
     for (case, links, named, expected) in rows {
