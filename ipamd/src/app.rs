@@ -1,0 +1,199 @@
+//! How the daemon's parts are put together, and in which order they come and go.
+//!
+//! Coming: configuration, privileges (before the first thread), socket, metrics, ledger, services. The socket is served
+//! while the ledger still recovers, so that a plugin hears "recovering" instead of finding nobody. Going: readiness off,
+//! intake stopped, what is under way finished until a deadline, ledger last.
+//!
+//! One thread runs all of it. The store writes and syncs on a thread of its own, so nothing here blocks, and a call costs
+//! tens of microseconds: a second worker would add a stack, a malloc arena and hand-overs between threads, and win nothing.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipamd_daemon::Tasks;
+use ipamd_daemon::http::{HttpContent, HttpServer};
+use ipamd_daemon::readiness::{Readiness, Ready};
+use ipamd_daemon::signal::spawn_signals;
+use ipamd_daemon::{chain, uds};
+use tracing::{error, info};
+
+use crate::args::Args;
+use crate::config::{self, Config};
+use crate::ledger::{LedgerConfig, LedgerHandle, LedgerPaths, Phase};
+use crate::metrics::Metrics;
+use crate::privilege;
+use crate::reload::{Reloader, spawn_reloader};
+use crate::server::{self, Service, ServiceParts};
+use crate::wire::{WireHandle, spawn_wire};
+
+/// Calls under way are given so long to finish: more than a commit takes, less than a supervisor waits before it kills.
+const INTAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Wire, metrics and reload stop at once; the ledger commits what is queued and closes the store.
+const PART_DEADLINE: Duration = Duration::from_secs(5);
+const LEDGER_DEADLINE: Duration = Duration::from_secs(20);
+
+/// Runs the daemon until it is told to end, or a part of it ends by itself.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let config = config::load(&args.config)?;
+    let capabilities = privilege::reduce(config.probes())?;
+    log_start(&config, &capabilities);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(2)
+        .build()?;
+    runtime.block_on(serve(config, capabilities))
+}
+
+fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
+    let settings = config.settings.settings();
+    let metrics = config.metrics.as_ref();
+    let kept: Vec<_> = capabilities.iter().map(String::as_str).collect();
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        config = %config.path.display(),
+        node = %settings.node,
+        rack = %settings.rack,
+        pools = settings.pools.len(),
+        rules = settings.rules.len(),
+        socket = %config.socket.display(),
+        store = %config.store.display(),
+        metrics = metrics.map(ToString::to_string),
+        capabilities = kept.join(","),
+        probing = config.probes(),
+        "starting"
+    );
+}
+
+/// The groups of tasks, in the order in which they are stopped.
+struct Groups {
+    root: Tasks,
+    intake: Tasks,
+    parts: Tasks,
+    ledger: Tasks,
+}
+
+impl Groups {
+    fn new(root: Tasks) -> Self {
+        Self {
+            intake: root.child(),
+            parts: root.child(),
+            ledger: root.child(),
+            root,
+        }
+    }
+
+    async fn stop(self) {
+        let order = [
+            ("intake", &self.intake, INTAKE_DEADLINE),
+            ("parts", &self.parts, PART_DEADLINE),
+            ("ledger", &self.ledger, LEDGER_DEADLINE),
+            ("root", &self.root, PART_DEADLINE),
+        ];
+        for (group, tasks, deadline) in order {
+            if let Err(error) = tasks.stop(deadline).await {
+                error!(group, error = %chain(&error), "not stopped in time");
+            }
+        }
+    }
+}
+
+async fn serve(config: Config, capabilities: BTreeSet<String>) -> anyhow::Result<()> {
+    let (root, mut supervisor) = Tasks::new();
+    let signals = spawn_signals(&root)?;
+    let groups = Groups::new(root);
+    let incoming = uds::bind(&config.socket)?.into_incoming();
+    let (ledger, task) = crate::ledger::ledger(ledger_config(&config));
+    let metrics = Metrics::new(&ledger, &capabilities);
+    let readiness = Arc::new(Readiness::new("recovering"));
+
+    let reloader = Reloader {
+        config: config.clone(),
+        ledger: ledger.clone(),
+        reloads: metrics.reloads.clone(),
+    };
+    let (reloader, guards) = spawn_reloader(&groups.parts, reloader, signals.reloads);
+    let wire = if config.probes() {
+        let (settings, ledger) = (&config.probe, ledger.clone());
+        spawn_wire(&groups.parts, settings, ledger, guards, &metrics.wire)
+    } else {
+        WireHandle::unwatched()
+    };
+    let service = Service::new(ServiceParts {
+        ledger: ledger.clone(),
+        reloader,
+        calls: metrics.calls.clone(),
+        wire,
+        capabilities: capabilities.into_iter().collect(),
+    });
+    if let Some(address) = &config.metrics {
+        let content = HttpContent {
+            registry: Arc::new(metrics.registry),
+            readiness: readiness.watch(),
+        };
+        HttpServer::bind(address)
+            .await?
+            .spawn(&groups.parts, content);
+    }
+    spawn_readiness(&groups.parts, ledger, Arc::clone(&readiness));
+    groups
+        .ledger
+        .spawn("ledger", task.run(groups.ledger.token()));
+    let stop = groups.intake.token();
+    groups
+        .intake
+        .spawn("server", server::serve(service, incoming, stop));
+
+    let outcome = tokio::select! {
+        () = signals.shutdown.cancelled() => Ok(()),
+        end = supervisor.unexpected_end() => Err(end.into()),
+    };
+    readiness.set(Ready::No("stopping".to_owned()));
+    info!("stopping");
+    groups.stop().await;
+    info!("stopped");
+    outcome
+}
+
+/// Readiness follows the ledger's phase.
+fn spawn_readiness(tasks: &Tasks, ledger: LedgerHandle, readiness: Arc<Readiness>) {
+    let token = tasks.token();
+    tasks.spawn("readiness", async move {
+        let mut status = ledger.status();
+        let mut last = None;
+        loop {
+            let (phase, message) = {
+                let status = status.borrow_and_update();
+                (status.phase, status.message.clone())
+            };
+            if last.as_ref() != Some(&(phase, message.clone())) {
+                info!(phase = ?phase, message, "phase");
+                readiness.set(match phase {
+                    Phase::Serving => Ready::Yes,
+                    phase => Ready::No(format!("{phase:?}: {message}")),
+                });
+                last = Some((phase, message));
+            }
+            tokio::select! {
+                () = token.cancelled() => return,
+                changed = status.changed() => if changed.is_err() {
+                    token.cancelled().await;
+                    return;
+                },
+            }
+        }
+    });
+}
+
+fn ledger_config(config: &Config) -> LedgerConfig {
+    LedgerConfig {
+        settings: config.settings.clone(),
+        paths: LedgerPaths {
+            store: config.store.clone(),
+            spool: config.spool.clone(),
+            results: config.cni_results.clone(),
+            boot_id: crate::clock::BOOT_ID.into(),
+        },
+        ports: crate::links::by_netlink(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The daemon's configuration: one TOML file, read whole or refused whole.
+//!
+//! Owns the defaults. Every refusal names file, line, column, key and reason, and all of them are reported at once.
+//! Never half applies: who holds a [`Config`] holds one in which nothing contradicts anything else.
+
+mod check;
+mod file;
+mod problem;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipamd_core::ValidSettings;
+use ipamd_daemon::http::HttpAddress;
+
+use crate::wire::WireSettings;
+
+pub(crate) use problem::LoadConfigError;
+use problem::Problems;
+
+/// Socket of the daemon where nobody says otherwise.
+pub(crate) const DEFAULT_SOCKET: &str = "/run/berth/ipamd.sock";
+/// Largest message either side takes: an export of 50,000 bindings has about 20 MB.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
+
+const DEFAULT_STORE: &str = "/var/lib/berth/ipamd";
+/// Where libcni keeps the results it was given: evidence when a lost store is rebuilt.
+const DEFAULT_CNI_RESULTS: &str = "/var/lib/cni/results";
+const DEFAULT_METRICS: &str = "127.0.0.1:9421";
+const DEFAULT_AUDIT_KEEP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Neighbours forget an ARP entry within minutes; switches commonly within five.
+const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);
+
+/// What the daemon was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Where it was read.
+    pub(crate) path: PathBuf,
+    /// The daemon's socket.
+    pub(crate) socket: PathBuf,
+    /// Folder of the store.
+    pub(crate) store: PathBuf,
+    /// Folder of the tombstones that `berth` leaves.
+    pub(crate) spool: PathBuf,
+    /// Folder of the results that libcni keeps.
+    pub(crate) cni_results: PathBuf,
+    /// Where metrics are served.
+    pub(crate) metrics: Option<HttpAddress>,
+    /// How the wire is asked and listened to.
+    pub(crate) probe: WireSettings,
+    /// What the book works by.
+    pub(crate) settings: ValidSettings,
+}
+
+impl Config {
+    /// Whether any address of this rack is probed.
+    pub(crate) fn probes(&self) -> bool {
+        let settings = self.settings.settings();
+        settings
+            .pools
+            .iter()
+            .any(|pool| pool.probe && pool.rack == settings.rack)
+    }
+
+    /// What of `new` cannot take effect while the daemon runs, one line each.
+    pub(crate) fn needs_restart(&self, new: &Self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut compare = |key: &str, old: String, new: String| {
+            if old != new {
+                lines.push(format!("{key} changes from {old} to {new}"));
+            }
+        };
+        let metrics = |config: &Self| {
+            let address = config.metrics.as_ref();
+            address.map_or_else(|| "none".to_owned(), ToString::to_string)
+        };
+        let (was, will) = (self.settings.settings(), new.settings.settings());
+        compare("node", was.node.to_string(), will.node.to_string());
+        let path = |path: &Path| path.display().to_string();
+        compare("socket", path(&self.socket), path(&new.socket));
+        compare("store", path(&self.store), path(&new.store));
+        compare("spool", path(&self.spool), path(&new.spool));
+        compare(
+            "cni_results",
+            path(&self.cni_results),
+            path(&new.cni_results),
+        );
+        compare("metrics", metrics(self), metrics(new));
+        if self.probe != new.probe {
+            lines.push("[probe] changes".to_owned());
+        }
+        // The right to probe was given up at the start and cannot be had back.
+        if new.probes() && !self.probes() {
+            lines.push(
+                "probing is switched on, which was off for every pool at the start".to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// When it cannot be read, or says anything it should not.
+pub(crate) fn load(path: &Path) -> Result<Config, LoadConfigError> {
+    let input = fs::read_to_string(path).map_err(|source| LoadConfigError::Read {
+        path: path.into(),
+        source,
+    })?;
+    let host_name = nix::unistd::gethostname().ok();
+    let host_name = host_name.and_then(|name| name.into_string().ok());
+    parse(path, &input, host_name.as_deref())
+}
+
+/// Checks the text of a configuration file.
+fn parse(path: &Path, input: &str, host_name: Option<&str>) -> Result<Config, LoadConfigError> {
+    let mut problems = Problems::new(path, input);
+    let file = file::parse(input, &mut problems);
+    match check::check(path, &file, host_name, &mut problems) {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.into_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

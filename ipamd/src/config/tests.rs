@@ -1,0 +1,327 @@
+use super::*;
+
+const PATH: &str = "/etc/berth/ipamd.toml";
+
+/// The example of the product's documentation.
+const WHOLE: &str = r#"
+node = "n1"
+rack = "a"
+socket = "/run/berth/ipamd.sock"
+store = "/var/lib/berth/ipamd"
+metrics = "127.0.0.1:9421"
+
+[[pool]]
+name = "external-a"
+network = "external"
+rack = "a"
+subnet = "10.20.1.0/24"
+ranges = ["10.20.1.100-10.20.1.199"]
+exclude = ["10.20.1.150"]
+gateway = "10.20.1.1"
+quarantine = "10m"
+routes = [{ dst = "10.0.0.0/8", via = "10.20.1.254" }]
+
+[[rule]]
+namespace = "*"
+pod = "*-[0-9]*"
+hold = "forever"
+"#;
+
+fn read(input: &str) -> Result<Config, LoadConfigError> {
+    parse(Path::new(PATH), input, Some("host-7"))
+}
+
+#[test]
+fn documented_example_is_read_as_documented() {
+    let config = read(WHOLE).unwrap();
+    let settings = config.settings.settings();
+    assert_eq!(settings.node.as_str(), "n1");
+    assert_eq!(settings.audit_keep, DEFAULT_AUDIT_KEEP);
+    let pool = &settings.pools[0];
+    assert_eq!(pool.gateway, Some("10.20.1.1".parse().unwrap()));
+    assert_eq!(pool.quarantine, Duration::from_secs(600));
+    assert_eq!(pool.routes[0].via, Some("10.20.1.254".parse().unwrap()));
+    assert!(pool.probe);
+    assert_eq!(settings.rules[0].hold, ipamd_core::Hold::Forever);
+    assert_eq!(config.metrics, Some("127.0.0.1:9421".parse().unwrap()));
+}
+
+#[test]
+fn least_file_gets_the_documented_defaults() {
+    let config =
+        read("rack = \"a\"\n[[pool]]\nname = \"p\"\nnetwork = \"n\"\nsubnet = \"fd00::/64\"\n")
+            .unwrap();
+    let settings = config.settings.settings();
+    assert_eq!(settings.node.as_str(), "host-7");
+    assert_eq!(settings.pools[0].rack.as_str(), "a");
+    assert_eq!(settings.pools[0].quarantine, DEFAULT_QUARANTINE);
+    assert!(!settings.refuse_when_exhausted);
+    assert_eq!(config.socket, Path::new(DEFAULT_SOCKET));
+    assert_eq!(config.spool, Path::new(proto_ipam::tombstone::SPOOL));
+    assert_eq!(config.probe, WireSettings::default());
+    assert!(config.probes());
+}
+
+#[test]
+fn metrics_may_be_none_and_periods_may_be_words() {
+    let config = read("rack = \"a\"\nmetrics = \"\"\naudit_keep = \"forever\"\n").unwrap();
+    assert_eq!(config.metrics, None);
+    assert_eq!(config.settings.settings().audit_keep, Duration::MAX);
+    let config = read(&WHOLE.replace("\"10m\"", "\"none\"")).unwrap();
+    assert_eq!(
+        config.settings.settings().pools[0].quarantine,
+        Duration::ZERO
+    );
+}
+
+/// What replaces what in [`WHOLE`], and what is said to it: place, and words that must be there.
+const BAD: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "rack = \"a\"\nsocket",
+        "socket",
+        "",
+        &["rack", "is missing"],
+    ),
+    (
+        "node = \"n1\"",
+        "nodes = \"n1\"",
+        ":2:1:",
+        &["unknown field `nodes`", "expected one of"],
+    ),
+    ("node = \"n1\"", "node = n1", ":2:", &[]),
+    (
+        "node = \"n1\"",
+        "node = 1",
+        ":2:8:",
+        &["invalid type", "string"],
+    ),
+    (
+        "node = \"n1\"",
+        "node = \"n 1\"",
+        ":2:8:",
+        &["node:", "\"n 1\""],
+    ),
+    (
+        "\"/run/berth/ipamd.sock\"",
+        "\"ipamd.sock\"",
+        ":4:10:",
+        &["socket", "not an absolute path"],
+    ),
+    (
+        "\"127.0.0.1:9421\"",
+        "\"0.0.0.0:9421\"",
+        ":6:11:",
+        &["metrics", "other hosts", "127.0.0.1:9421"],
+    ),
+    (
+        "\"127.0.0.1:9421\"",
+        "\"9421\"",
+        ":6:11:",
+        &["metrics", "unix:/path"],
+    ),
+    (
+        "name = \"external-a\"",
+        "name = \"External A\"",
+        ":9:8:",
+        &["pool \"External A\": name"],
+    ),
+    (
+        "network = \"external\"\n",
+        "",
+        ":8:1:",
+        &["pool \"external-a\"", "missing field `network`"],
+    ),
+    (
+        "quarantine = \"10m\"",
+        "quarantine = \"ten\"",
+        ":16:14:",
+        &["pool \"external-a\": quarantine", "\"ten\"", "10m"],
+    ),
+    (
+        "quarantine = \"10m\"",
+        "quaratine = \"10m\"",
+        ":16:1:",
+        &["pool \"external-a\"", "unknown field `quaratine`"],
+    ),
+    (
+        "subnet = \"10.20.1.0/24\"",
+        "subnet = \"10.20.1.0/33\"",
+        ":12:10:",
+        &["subnet", "10.20.1.0/33"],
+    ),
+    (
+        "\"10.20.1.150\"",
+        "\"10.20.1.150\", \"x\"",
+        ":14:27:",
+        &["exclude", "\"x\""],
+    ),
+    (
+        "10.20.1.100-10.20.1.199",
+        "10.20.1.199-10.20.1.100",
+        ":13:11:",
+        &["ranges", "ends before it begins"],
+    ),
+    (
+        "10.20.1.100-10.20.1.199",
+        "10.20.2.100-10.20.2.199",
+        ":13:11:",
+        &["pool \"external-a\": ranges", "10.20.1.0/24"],
+    ),
+    (
+        "gateway = \"10.20.1.1\"",
+        "gateway = \"10.9.0.1\"",
+        ":15:11:",
+        &["pool \"external-a\": gateway", "10.9.0.1", "10.20.1.0/24"],
+    ),
+    (
+        "gateway = \"10.20.1.1\"",
+        "gateway = \"fd00::1\"",
+        ":15:11:",
+        &["pool \"external-a\": gateway", "fd00::1"],
+    ),
+    (
+        "gateway = \"10.20.1.1\"",
+        "gateway = \"tor\"",
+        ":15:11:",
+        &["gateway: \"tor\""],
+    ),
+    (
+        "via = \"10.20.1.254\"",
+        "via = \"10.99.0.1\"",
+        ":17:11:",
+        &["routes", "10.99.0.1"],
+    ),
+    (
+        "via = \"10.20.1.254\"",
+        "mtu = 9",
+        ":17:",
+        &["routes.mtu", "68"],
+    ),
+    (
+        "via = \"10.20.1.254\"",
+        "gw = \"10.20.1.254\"",
+        ":17:",
+        &["pool \"external-a\"", "unknown field `gw`"],
+    ),
+    (
+        "hold = \"forever\"",
+        "hold = \"always\"",
+        ":22:8:",
+        &["rule: hold", "\"always\"", "forever"],
+    ),
+    (
+        "pod = \"*-[0-9]*\"",
+        "pod = \"*-[0-9\"",
+        ":21:7:",
+        &["rule: pod", "\"*-[0-9\""],
+    ),
+    (
+        "hold = \"forever\"\n",
+        "",
+        ":19:1:",
+        &["rule", "missing field `hold`"],
+    ),
+    (
+        "[[rule]]",
+        "[rule]",
+        ":19:",
+        &["rule must be written as [[rule]]"],
+    ),
+    (
+        "[[rule]]",
+        "[probe]\nper_second = 0\n[[rule]]",
+        ":20:14:",
+        &["probe: per_second", "between 1 and 1000"],
+    ),
+    (
+        "[[rule]]",
+        "[probe]\nagain = \"forever\"\n[[rule]]",
+        ":20:9:",
+        &["probe: again", "between 1s and 7d"],
+    ),
+    (
+        "[[rule]]",
+        "[probes]\n[[rule]]",
+        ":19:2:",
+        &["unknown field `probes`"],
+    ),
+    (
+        "[[pool]]",
+        "[[pool]]\nname = \"two\"\nnetwork = \"external\"\nsubnet = \"10.20.1.128/25\"\n[[pool]]",
+        "",
+        &["pool", "10.20.1"],
+    ),
+    (
+        "[[pool]]",
+        "[[pool]]\nname = \"external-a\"\nnetwork = \"other\"\nsubnet = \"10.9.0.0/24\"\n[[pool]]",
+        "",
+        &["external-a", "name"],
+    ),
+];
+
+#[test]
+fn every_bad_file_is_refused_with_place_and_reason() {
+    for (from, to, place, words) in BAD {
+        assert!(WHOLE.contains(from), "the table has a typing error: {from}");
+        let input = WHOLE.replacen(from, to, 1);
+        let error = match read(&input) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("accepted: {to}"),
+        };
+        let start = format!("{PATH}{place}");
+        assert!(
+            error.starts_with(&start),
+            "{to}: wanted {start}, got {error}"
+        );
+        for word in *words {
+            assert!(error.contains(word), "{to}: wanted {word}, got {error}");
+        }
+    }
+}
+
+#[test]
+fn all_problems_are_reported_together_in_the_order_of_the_file() {
+    let input = WHOLE
+        .replace("node = \"n1\"", "nodes = \"n1\"")
+        .replace("gateway = \"10.20.1.1\"", "gateway = \"tor\"")
+        .replace("\"10m\"", "\"ten\"")
+        .replace("hold = \"forever\"", "hold = \"always\"");
+    let error = read(&input).unwrap_err().to_string();
+    let lines: Vec<_> = error.lines().collect();
+    let places: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix(PATH)?.split(':').nth(1))
+        .collect();
+    assert!(
+        ["2", "15", "16", "22"]
+            .iter()
+            .all(|line| places.contains(line)),
+        "{error}"
+    );
+    let mut sorted = places.clone();
+    sorted.sort_by_key(|line| line.parse::<usize>().unwrap_or(0));
+    assert_eq!(places, sorted);
+}
+
+#[test]
+fn missing_file_is_named() {
+    let error = load(Path::new("/nonexistent/ipamd.toml")).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "reading configuration /nonexistent/ipamd.toml"
+    );
+}
+
+#[test]
+fn what_a_reload_cannot_change_is_listed() {
+    let old = read(WHOLE).unwrap();
+    let new = read(&WHOLE.replace("/var/lib/berth/ipamd", "/srv/ipamd")).unwrap();
+    assert_eq!(
+        old.needs_restart(&new),
+        ["store changes from /var/lib/berth/ipamd to /srv/ipamd"]
+    );
+    let silent = read(&WHOLE.replace("quarantine", "probe = false\nquarantine")).unwrap();
+    assert!(!silent.probes());
+    assert_eq!(old.needs_restart(&silent), Vec::<String>::new());
+    assert_eq!(silent.needs_restart(&old).len(), 1);
+}

@@ -1,0 +1,160 @@
+//! The configuration read again, by SIGHUP or an operator's call: applied whole or refused whole.
+//!
+//! One at a time. What was refused leaves everything as it was.
+
+use std::sync::Arc;
+
+use ipamd_core::ReconfigureError;
+use ipamd_daemon::{Tasks, chain};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info};
+
+use crate::config::{self, Config, LoadConfigError};
+use crate::ledger::{LedgerError, LedgerHandle, Unavailable};
+use crate::metrics::{ReloadLabels, ReloadResult};
+use crate::wire::Guard;
+
+/// Why a configuration was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// It cannot be read, or is wrong.
+    #[error(transparent)]
+    Load(#[from] LoadConfigError),
+    /// It changes what a running daemon cannot change.
+    #[error("not while the daemon runs: {}", .0.join("; "))]
+    NeedsRestart(Vec<String>),
+    /// The book refuses it.
+    #[error(transparent)]
+    Book(ReconfigureError),
+    /// The ledger cannot apply it now.
+    #[error(transparent)]
+    Unavailable(Unavailable),
+}
+
+impl ReloadError {
+    /// What an operator does about it.
+    pub(crate) fn advice(&self) -> String {
+        match self {
+            Self::Load(_) => "correct the file; the daemon goes on with what it had".to_owned(),
+            Self::NeedsRestart(_) => {
+                "restart the daemon to apply it; until then it goes on with what it had".to_owned()
+            }
+            Self::Book(error) => error.advice(),
+            Self::Unavailable(error) => error.advice().to_owned(),
+        }
+    }
+}
+
+impl From<LedgerError<ReconfigureError>> for ReloadError {
+    fn from(error: LedgerError<ReconfigureError>) -> Self {
+        match error {
+            LedgerError::Refused(error) => Self::Book(error),
+            LedgerError::Unavailable(unavailable) => Self::Unavailable(unavailable),
+        }
+    }
+}
+
+/// Asks for a reload.
+#[derive(Clone, Debug)]
+pub(crate) struct ReloadHandle {
+    requests: mpsc::Sender<oneshot::Sender<Result<Vec<String>, ReloadError>>>,
+}
+
+impl ReloadHandle {
+    /// Reads the file again and applies it. Answers what changed, one line each.
+    ///
+    /// # Cancellation
+    /// A dropped future leaves the request: it is done all the same, and logged.
+    pub(crate) async fn reload(&self) -> Result<Vec<String>, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        let ended = || ReloadError::Unavailable(Unavailable::Ended);
+        self.requests.send(reply).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+}
+
+/// What reloads work on.
+pub(crate) struct Reloader {
+    /// The configuration that is in force.
+    pub(crate) config: Config,
+    /// Who works by it.
+    pub(crate) ledger: LedgerHandle,
+    /// Counts them.
+    pub(crate) reloads: Family<ReloadLabels, Counter>,
+}
+
+/// Starts the task that reloads, at every SIGHUP and when asked. Answers its handle, and what the wire is to guard.
+pub(crate) fn spawn_reloader(
+    tasks: &Tasks,
+    reloader: Reloader,
+    signals: watch::Receiver<u64>,
+) -> (ReloadHandle, watch::Receiver<Arc<[Guard]>>) {
+    // Operators wait for each other here, in the order they came.
+    let (requests, receiver) = mpsc::channel(1);
+    let (guards, guarded) = watch::channel(Guard::of(&reloader.config.settings));
+    let token = tasks.token();
+    tasks.spawn("reload", async move {
+        tokio::select! {
+            () = token.cancelled() => {}
+            () = run(reloader, guards, receiver, signals) => {}
+        }
+    });
+    (ReloadHandle { requests }, guarded)
+}
+
+async fn run(
+    mut reloader: Reloader,
+    guards: watch::Sender<Arc<[Guard]>>,
+    mut requests: mpsc::Receiver<oneshot::Sender<Result<Vec<String>, ReloadError>>>,
+    mut signals: watch::Receiver<u64>,
+) {
+    loop {
+        let reply = tokio::select! {
+            Ok(()) = signals.changed() => None,
+            Some(reply) = requests.recv() => Some(reply),
+            else => std::future::pending().await,
+        };
+        let outcome = reloader.reload(&guards).await;
+        if let Some(reply) = reply {
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
+impl Reloader {
+    async fn reload(
+        &mut self,
+        guards: &watch::Sender<Arc<[Guard]>>,
+    ) -> Result<Vec<String>, ReloadError> {
+        let outcome = self.apply(guards).await;
+        let result = match &outcome {
+            Ok(changes) => {
+                info!(changes = changes.join("; "), "configuration reloaded");
+                ReloadResult::Applied
+            }
+            Err(refused) => {
+                error!(error = %chain(refused), advice = refused.advice(), "configuration refused");
+                ReloadResult::Refused
+            }
+        };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+        outcome
+    }
+
+    async fn apply(
+        &mut self,
+        guarded: &watch::Sender<Arc<[Guard]>>,
+    ) -> Result<Vec<String>, ReloadError> {
+        let new = config::load(&self.config.path)?;
+        let needs_restart = self.config.needs_restart(&new);
+        if !needs_restart.is_empty() {
+            return Err(ReloadError::NeedsRestart(needs_restart));
+        }
+        let changes = self.ledger.reload(new.settings.clone()).await?;
+        guarded.send_replace(Guard::of(&new.settings));
+        self.config = new;
+        Ok(changes)
+    }
+}
