@@ -6,3 +6,5 @@
 mod machine;
 #[cfg(test)]
 mod pods;
+#[cfg(test)]
+mod trouble;

@@ -98,6 +98,25 @@ pub(crate) const CONTAINERD: &[Need] = &[
     ),
 ];
 
+/// To boot another kernel.
+pub(crate) const KERNEL: &[Need] = &[
+    need(
+        "qemu-system-x86",
+        Sign::Program("qemu-system-x86_64"),
+        "boots Debian's kernel",
+    ),
+    need(
+        "kmod",
+        Sign::Program("depmod"),
+        "lists that kernel's modules",
+    ),
+    need(
+        "python3-venv",
+        Sign::File("/usr/share/doc/python3-venv"),
+        "virtme-ng is installed in a folder of ours",
+    ),
+];
+
 /// Makes sure that everything needed is there.
 pub(crate) fn ensure(needs: &[&[Need]]) -> Result<()> {
     let missing: Vec<&Need> = needs

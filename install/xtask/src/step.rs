@@ -20,6 +20,11 @@ pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "[{:7.1}s] {text}", elapsed.as_secs_f32());
 }
 
+/// Writes what a program said to standard output.
+pub(crate) fn show(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
 /// Runs a program that must end with 0 within its budget; its output goes where ours goes.
 pub(crate) fn run(what: &str, command: &mut Command, budget: Duration) -> Result<()> {
     say(what);

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
+use tests_testbed::Kernel;
 
 use crate::{
     build::{Profile, Workspace, executables, product},
@@ -27,6 +28,8 @@ pub(crate) enum Tier {
     Netns,
     /// A real containerd runs Pods
     Containerd,
+    /// What the running kernel may lack, in a Debian kernel under qemu: VLANs
+    Vlan,
     /// All of them, in this order
     #[default]
     All,
@@ -52,6 +55,9 @@ const NETNS_BUDGET: Duration = Duration::from_secs(25 * 60);
 /// From built programs.
 const CONTAINERD_BUDGET: Duration = Duration::from_secs(10 * 60);
 
+/// Without KVM: booting takes a quarter of a minute, everything after it some ten times as long as outside.
+const VLAN_BUDGET: Duration = Duration::from_secs(10 * 60);
+
 /// Runs the tiers asked for.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let workspace = Workspace::find()?;
@@ -66,6 +72,9 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     if all || args.tier == Tier::Containerd {
         containerd(&workspace, &args.rest)?;
     }
+    if all || args.tier == Tier::Vlan {
+        vlan(&workspace, &args.rest)?;
+    }
     say("all tests passed");
     Ok(())
 }
@@ -77,11 +86,18 @@ fn ensure_packages(tier: Tier) -> Result<()> {
         Tier::Containerd => {
             packages::ensure(&[packages::BUILD, packages::WORLD, packages::CONTAINERD])
         }
+        Tier::Vlan => packages::ensure(&[
+            packages::BUILD,
+            packages::WORLD,
+            packages::NETNS,
+            packages::KERNEL,
+        ]),
         Tier::All => packages::ensure(&[
             packages::BUILD,
             packages::WORLD,
             packages::NETNS,
             packages::CONTAINERD,
+            packages::KERNEL,
         ]),
     }
 }
@@ -163,6 +179,43 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn vlan(workspace: &Workspace, rest: &[String]) -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the vlan tier needs root: the machine under qemu has this one's root file system"
+    );
+    let bin_dir = product(workspace, Profile::Dev)?;
+    let words = ["test", "--no-run", "--package", "tests", "--test", "vlan"];
+    let programs = executables(workspace, Profile::Dev, "building the VLAN tests", &words)?;
+    say("preparing Debian's kernel");
+    let kernel = Kernel::prepare(&workspace.target.join("kernel"))?;
+    for program in &programs {
+        say(&format!("VLAN tests on Linux {}", kernel.release()));
+        let mut words = vec![quoted(program)];
+        words.extend(rest.iter().map(|word| quoted(Path::new(word))));
+        // The folder for temporary files is in memory there, as everything that is written.
+        let script = format!(
+            "export BERTH_BIN_DIR={} BERTH_EVIDENCE_DIR=/tmp/evidence TMPDIR=/tmp\nip link set lo up\ncd {}\n{}",
+            quoted(&bin_dir),
+            quoted(&workspace.root.join("tests")),
+            words.join(" ")
+        );
+        let booted = kernel.run(&script, VLAN_BUDGET)?;
+        step::show(&booted.log);
+        ensure!(
+            booted.status == Some(0),
+            "the VLAN tests ended with {:?} (none: the machine ended first)",
+            booted.status
+        );
+    }
+    Ok(())
+}
+
+/// A word for a shell.
+fn quoted(word: &Path) -> String {
+    format!("'{}'", word.to_string_lossy().replace('\'', "'\\''"))
 }
 
 /// Runs one failed test once more, alone: on a busy machine a real failure is told from a late one that way.
