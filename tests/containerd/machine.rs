@@ -83,10 +83,10 @@ impl Machine {
             .cri
             .run_pod(&pod)
             .unwrap_or_else(|error| panic!("{error}\nipamd said:\n{}", self.ipamd.log_tail()));
-        let container = self
-            .cri
-            .run_container(&sandbox, &pod, &Container::new("app", APP_IMAGES[0]))
-            .unwrap();
+        let mut container = Container::new("app", APP_IMAGES[0]);
+        // The runtime refuses a name it still has a dead container of.
+        container.attempt = pod.attempt;
+        let container = self.cri.run_container(&sandbox, &pod, &container).unwrap();
         Running {
             pod,
             sandbox,
