@@ -66,7 +66,7 @@ pub enum AdoptError {
         /// The address.
         address: IpAddr,
         /// Who has it.
-        holder: Holder,
+        holder: Box<Holder>,
     },
     /// The identity has other addresses in the book, attached to a sandbox.
     #[error("interface {ifname} of sandbox {} belongs to {identity}, which has {} on sandbox {}",
@@ -81,7 +81,7 @@ pub enum AdoptError {
         /// The addresses it has.
         bound: Vec<IpAddr>,
         /// The attachment it has it on.
-        other: Attachment,
+        other: Box<Attachment>,
     },
 }
 
@@ -294,7 +294,7 @@ impl AdoptedInterface {
                 ifname: self.ifname.clone(),
                 identity: identity.clone(),
                 bound: bound.addresses.iter().collect(),
-                other: attached.attachment.clone(),
+                other: Box::new(attached.attachment.clone()),
             }),
         }
     }
@@ -308,7 +308,7 @@ impl AdoptedInterface {
             attachment: self.attachment.clone(),
             ifname: self.ifname.clone(),
             address: address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
-            holder: match bound.state.attached() {
+            holder: Box::new(match bound.state.attached() {
                 Some(attached) => Holder::Attached {
                     identity: holder.clone(),
                     attachment: attached.attachment.clone(),
@@ -317,7 +317,7 @@ impl AdoptedInterface {
                     identity: holder.clone(),
                     until: bound.state.until(),
                 },
-            },
+            }),
         }
     }
 }

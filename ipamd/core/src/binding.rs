@@ -84,8 +84,7 @@ pub(crate) struct Binding {
     pub(crate) mac: MacAddr,
     pub(crate) rack: Arc<RackName>,
     pub(crate) origin: Origin,
-    // Boxed although it is text: rare, so it should cost one word.
-    pub(crate) reservation: Option<Box<String>>,
+    pub(crate) reservation: Option<Box<str>>,
     pub(crate) since: Timestamp,
     pub(crate) state: State,
 }
@@ -179,7 +178,7 @@ impl Binding {
             mac: self.mac,
             addresses: self.addresses.iter().collect(),
             origin: self.origin.clone(),
-            reservation: self.reservation.as_deref().cloned(),
+            reservation: self.reservation.as_deref().map(str::to_owned),
             since: self.since,
             state: match &self.state {
                 State::Attached(attached) => BindingState::Attached {
@@ -205,7 +204,7 @@ impl Binding {
                 Arc::new(record.rack.clone())
             },
             origin: record.origin.clone(),
-            reservation: record.reservation.clone().map(Box::new),
+            reservation: record.reservation.as_deref().map(Box::from),
             since: record.since,
             state: match &record.state {
                 BindingState::Attached {

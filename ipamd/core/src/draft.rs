@@ -137,12 +137,12 @@ impl<'a> Draft<'a> {
             Hold::For(duration) => State::HeldUntil(self.now.after(duration)),
         };
         self.audit(network, identity, binding, ended);
-        let held = Binding {
+        let kept = Binding {
             state,
             since: self.now,
             ..binding.clone()
         };
-        self.put_binding(network, identity, &held);
+        self.put_binding(network, identity, &kept);
     }
 
     /// Gives a binding another identity; its addresses and MAC stay.

@@ -132,7 +132,7 @@ fn reserve_for(
     draft: &mut Draft<'_>,
 ) -> Result<Binding, AllocateError> {
     let network = &request.network;
-    let reservation = Some(Box::new(request.note.clone()));
+    let reservation = Some(request.note.as_str().into());
     if let Some(bound) = choice.network.tables.bindings.get(identity) {
         refuse_other_wishes(identity, bound, request)?;
         let state = match &bound.state {

@@ -129,7 +129,7 @@ impl Rule {
     }
 }
 
-/// Whether a Pod's name ends in `-` and digits, as a StatefulSet names its Pods.
+/// Whether a Pod's name ends in `-` and digits, as a `StatefulSet` names its Pods.
 pub(crate) fn has_ordinal(pod: &PodKey) -> bool {
     pod.name().rsplit_once('-').is_some_and(|(stem, ordinal)| {
         !stem.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())

@@ -229,7 +229,7 @@ pub(crate) fn view(name: &NetworkName, network: &Network, address: IpAddr) -> Op
 fn bound(blank: BindingView, identity: &Identity, binding: &Binding) -> BindingView {
     let attached = binding.state.attached();
     let reservation = binding.reservation.as_deref();
-    let note = reservation.map(String::as_str).unwrap_or_default();
+    let note = reservation.unwrap_or_default();
     BindingView {
         rack: blank.rack.clone().or_else(|| Some((*binding.rack).clone())),
         state: match (attached, reservation) {

@@ -42,17 +42,12 @@ pub(crate) enum Placement {
 impl Ask<'_> {
     pub(crate) fn plan(&self, book: &Book, draft: &mut Draft<'_>) -> Result<Answer, AllocateError> {
         let choice = Choice::new(book, &self.interface.network, Some(self.identity))?;
-        let placeholder = self.placeholder(&choice);
+        let placeholders = self.placeholders(&choice);
         let Some(bound) = book.binding(choice.name, self.identity) else {
-            return match placeholder {
-                Some(placeholder) => self.name(&choice, placeholder, draft),
-                None => self.bind(&choice, draft),
-            };
+            return self.name_or_bind(&choice, placeholders, draft);
         };
         self.refuse_other_wishes(bound)?;
-        if let Some(placeholder) = placeholder {
-            self.drop_placeholder(placeholder, draft);
-        }
+        self.drop_placeholders(placeholders, draft);
         if let Some(attached) = bound.state.attached() {
             if self.is_repeated(attached) {
                 return self.repeat(&choice, bound);
@@ -180,26 +175,32 @@ impl Ask<'_> {
     }
 
     /// What recovery found on this attachment and could not name.
-    fn placeholder<'a>(&self, choice: &Choice<'a>) -> Option<(&'a Identity, &'a Binding)> {
+    fn placeholders<'a>(&self, choice: &Choice<'a>) -> Vec<(&'a Identity, &'a Binding)> {
         let book = choice.book;
         book.attached_to(&self.request.attachment)
             .filter(|&(network, identity)| network == choice.name && identity != self.identity)
-            .find_map(|(network, identity)| Some((identity, book.binding(network, identity)?)))
+            .filter_map(|(network, identity)| Some((identity, book.binding(network, identity)?)))
+            .collect()
     }
 
-    /// The ADD of an adopted interface tells whose it is.
-    fn name(
+    /// The identity has nothing here yet: the ADD of an adopted interface tells whose it is, any other is new.
+    fn name_or_bind(
         &self,
         choice: &Choice<'_>,
-        (placeholder, bound): (&Identity, &Binding),
+        mut placeholders: Vec<(&Identity, &Binding)>,
         draft: &mut Draft<'_>,
     ) -> Result<Answer, AllocateError> {
-        let attached = bound.state.attached();
-        let same_interface = attached.is_some_and(|attached| self.is_repeated(attached));
-        if !same_interface || choice.placement(bound) != Placement::Here {
-            self.drop_placeholder((placeholder, bound), draft);
+        let is_this = |&(_, bound): &(&Identity, &Binding)| {
+            let attached = bound.state.attached();
+            attached.is_some_and(|attached| self.is_repeated(attached))
+                && choice.placement(bound) == Placement::Here
+        };
+        let Some(index) = placeholders.iter().position(is_this) else {
+            self.drop_placeholders(placeholders, draft);
             return self.bind(choice, draft);
-        }
+        };
+        let (placeholder, bound) = placeholders.remove(index);
+        self.drop_placeholders(placeholders, draft);
         self.refuse_other_wishes(bound)?;
         let named = Binding {
             origin: self.origin.clone(),
@@ -212,9 +213,12 @@ impl Ask<'_> {
         })
     }
 
-    fn drop_placeholder(&self, (placeholder, bound): (&Identity, &Binding), draft: &mut Draft<'_>) {
+    /// The ADD makes the interface anew, so what was found on it before is over.
+    fn drop_placeholders(&self, placeholders: Vec<(&Identity, &Binding)>, draft: &mut Draft<'_>) {
         let network = &self.interface.network;
-        draft.dissolve(network, placeholder, bound, Ended::Named, Rest::Quarantine);
+        for (placeholder, bound) in placeholders {
+            draft.dissolve(network, placeholder, bound, Ended::Named, Rest::Quarantine);
+        }
     }
 
     fn bind(&self, choice: &Choice<'_>, draft: &mut Draft<'_>) -> Result<Answer, AllocateError> {

@@ -1,1 +1,255 @@
+//! The book against a simple model, over random operations.
+//!
+//! `PROPTEST_CASES` runs more; a failure prints its seed and keeps it in `proptest-regressions/`, from where every
+//! later run begins; `PROPTEST_RNG_SEED` fixes the seed of a whole run.
 
+mod invariants;
+mod model;
+mod world;
+
+use proptest::prelude::*;
+use proto_ids::Attachment;
+
+use super::*;
+use crate::time::Timestamp;
+use crate::{FreeRequest, ReserveRequest, Sighting};
+use model::Model;
+use world::{AddressPick, Op};
+
+/// Operations of one case, and cases of one run: together 102,400 operations.
+const OPERATIONS: usize = 200;
+const CASES: u32 = 512;
+
+/// The book under test and the model, in step.
+struct Pair {
+    book: Book,
+    model: Model,
+    now: Timestamp,
+    /// Every attachment that was ever asked for: late DELs pick from here.
+    seen: Vec<Attachment>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let settings = world::settings(0);
+        Self {
+            book: Book::new(settings.clone()),
+            model: Model::new(settings),
+            now: Timestamp::from_unix_milliseconds(1_000_000_000),
+            seen: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, op: &Op) {
+        match op {
+            Op::Allocate(ask) => self.allocate(ask),
+            Op::Release { pick } => self.release(*pick),
+            Op::Collect { keep } => self.collect(*keep),
+            Op::Reserve { who, network, pick } => self.reserve(*who, *network, *pick),
+            Op::Free {
+                network,
+                pick,
+                quarantine,
+            } => self.free(*network, *pick, *quarantine),
+            Op::Conflict { network, pick, mac } => self.conflict(*network, *pick, *mac),
+            Op::Clear { network, pick } => {
+                let (network, address) = (world::network(*network), pick.address());
+                let changes = self.book.clear_conflict(&network, address);
+                self.book.apply(&changes);
+                self.model.clear(&network, address);
+            }
+            Op::Pass { milliseconds } => self.pass(*milliseconds),
+            Op::Expire => self.expire(),
+            Op::Reload => self.reload(),
+            Op::Reboot => {
+                let plan = self.book.reboot(self.now);
+                self.book.apply(&plan.changes);
+                self.model.end(|_| true, self.now);
+            }
+            Op::Reconfigure { variant } => self.reconfigure(*variant),
+            Op::Adopt { sandbox, pick } => self.adopt(*sandbox, *pick),
+        }
+        invariants::check(&self.book);
+        self.model.compare(&self.book);
+    }
+
+    fn allocate(&mut self, ask: &world::Ask) {
+        let request = ask.request();
+        let before = self.book.clone();
+        let expected = self.model.allocate(&request, self.now);
+        self.seen.push(request.attachment.clone());
+        match (self.book.allocate(&request, self.now), expected) {
+            (Ok(plan), Ok(expected)) => {
+                let granted: Vec<_> = plan
+                    .grant
+                    .interfaces
+                    .iter()
+                    .map(|interface| {
+                        let addresses = interface.addresses.iter();
+                        (
+                            interface.network.clone(),
+                            addresses.map(|assigned| assigned.address.addr()).collect(),
+                            interface.mac,
+                        )
+                    })
+                    .collect();
+                assert_eq!(granted, expected, "{request:?}");
+                invariants::grant_is_safe(&before, &request, &plan.grant, self.now);
+                self.book.apply(&plan.changes);
+                let again = self.book.allocate(&request, self.now).expect("granted");
+                assert!(again.changes.is_empty(), "a repeated ADD changes nothing");
+                assert_eq!(again.grant.interfaces, plan.grant.interfaces);
+            }
+            (Err(error), Err(expected)) => {
+                assert_eq!(error.reason(), expected, "{error} for {request:?}");
+                assert!(!error.to_string().is_empty() && !error.advice().is_empty());
+            }
+            (found, expected) => panic!("{found:?}, expected {expected:?}, for {request:?}"),
+        }
+    }
+
+    fn release(&mut self, pick: usize) {
+        if self.seen.is_empty() {
+            return;
+        }
+        let attachment = self.seen[pick % self.seen.len()].clone();
+        let plan = self.book.release(&attachment, self.now);
+        self.book.apply(&plan.changes);
+        let ended = self.model.end(|other| *other == attachment, self.now);
+        assert_eq!(plan.known, ended);
+        assert_eq!(plan.changes.is_empty(), !plan.known);
+        assert!(!self.book.release(&attachment, self.now).known);
+    }
+
+    fn collect(&mut self, keep: u64) {
+        let kept = |index: usize| keep >> (index % 64) & 1 == 1;
+        let keep: Vec<_> = self
+            .seen
+            .iter()
+            .enumerate()
+            .filter(|&(index, _)| kept(index))
+            .map(|(_, attachment)| attachment.clone())
+            .collect();
+        let plan = self.book.collect(&world::cni_network(), &keep, self.now);
+        self.book.apply(&plan.changes);
+        self.model
+            .end(|attachment| !keep.contains(attachment), self.now);
+    }
+
+    fn reserve(&mut self, who: Option<usize>, network: usize, pick: Option<AddressPick>) {
+        let request = ReserveRequest {
+            network: world::network(network),
+            address: pick.map(AddressPick::address),
+            identity: who.map(world::identity),
+            mac: None,
+            note: "for the auditors".to_owned(),
+        };
+        let expected = self.model.reserve(&request, self.now);
+        match (self.book.reserve(&request, self.now), expected) {
+            (Ok(plan), Ok(())) => self.book.apply(&plan.changes),
+            (Err(error), Err(expected)) => assert_eq!(error.reason(), expected, "{error}"),
+            (found, expected) => panic!("{found:?}, expected {expected:?}, for {request:?}"),
+        }
+    }
+
+    fn free(&mut self, network: usize, pick: AddressPick, quarantine: bool) {
+        let request = FreeRequest {
+            network: Some(world::network(network)),
+            address: pick.address(),
+            quarantine,
+        };
+        let expected = self.model.free(&request, self.now);
+        match (self.book.free(&request, self.now), expected) {
+            (Ok(plan), true) => self.book.apply(&plan.changes),
+            (Err(_), false) => {}
+            (found, expected) => panic!("{found:?}, expected {expected:?}, for {request:?}"),
+        }
+    }
+
+    fn conflict(&mut self, network: usize, pick: AddressPick, mac: u8) {
+        let sighting = Sighting {
+            network: world::network(network),
+            address: pick.address(),
+            mac: world::mac(mac),
+        };
+        let plan = self.book.conflict(&sighting, self.now);
+        self.book.apply(&plan.changes);
+        assert_eq!(plan.foreign, self.model.conflict(&sighting), "{sighting:?}");
+        let again = self.book.conflict(&sighting, self.now);
+        assert!(again.changes.is_empty());
+    }
+
+    fn pass(&mut self, milliseconds: i64) {
+        let now = self.now.unix_milliseconds();
+        self.now = Timestamp::from_unix_milliseconds(now.saturating_add_signed(milliseconds));
+    }
+
+    fn expire(&mut self) {
+        let due = self
+            .book
+            .next_deadline()
+            .is_some_and(|next| next <= self.now);
+        let plan = self.book.expire(self.now, usize::MAX);
+        assert_eq!(due, !plan.changes.is_empty());
+        self.book.apply(&plan.changes);
+        self.model.expire(self.now);
+        assert!(self.book.next_deadline().is_none_or(|next| next > self.now));
+    }
+
+    /// The daemon is killed and comes back with what was stored.
+    fn reload(&mut self) {
+        let restored = Book::restore(self.book.settings().clone(), self.book.records());
+        assert_eq!(restored, Ok(self.book.clone()));
+        let stored: Vec<_> = self.book.records().collect();
+        let text = serde_json::to_string(&stored).unwrap();
+        let read: Vec<Record> = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, stored);
+        self.book = restored.unwrap();
+    }
+
+    fn reconfigure(&mut self, variant: usize) {
+        let settings = world::settings(variant);
+        let displaces = self.model.displaces(&settings);
+        match self.book.reconfigure(settings.clone()) {
+            Ok(plan) => {
+                assert!(!displaces);
+                self.book = plan.book;
+                self.model.reconfigure(settings);
+            }
+            Err(error) => assert!(displaces, "{error}"),
+        }
+    }
+
+    /// An interface of an unknown Pod turns up. The model has no opinion on what it becomes, only on what must stay.
+    fn adopt(&mut self, sandbox: usize, pick: AddressPick) {
+        let found = world::found(sandbox, pick);
+        let before = self.book.clone();
+        self.seen.push(found.attachment.clone());
+        let Ok(plan) = self.book.adopt(&found, self.now) else {
+            return;
+        };
+        self.book.apply(&plan.changes);
+        invariants::adoption_is_safe(&before, &self.book, &found, &plan.identity);
+        let again = self.book.adopt(&found, self.now).expect("adopted");
+        assert!(again.changes.is_empty());
+        self.model.relearn(&self.book);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: std::cmp::max(CASES, ProptestConfig::default().cases),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn book_agrees_with_the_model_and_keeps_the_promises(
+        operations in proptest::collection::vec(world::operation(), OPERATIONS)
+    ) {
+        let mut pair = Pair::new();
+        for operation in &operations {
+            pair.run(operation);
+        }
+        pair.reload();
+    }
+}
