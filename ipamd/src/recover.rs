@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use ipamd_core::{
     AddressRange, AddressRecord, AddressUse, AdoptError, AdoptedInterface, BindingState, Book,
     BindingView, Change, Ended, Former, ListFilter, Record, Timestamp,
+    ViewState,
 };
 use ipnet::IpNet;
 use proto_ids::{Attachment, Identity, IfName, MacAddr, PodKey};
@@ -197,8 +198,11 @@ impl Recovery {
     /// Keeps those addresses of an interface that the book does not know out of circulation.
     fn set_aside(&mut self, interface: &AdoptedInterface) {
         for address in &interface.addresses {
-            let known = self.book.who(*address);
-            if known.iter().any(|view| view.network == interface.network) {
+            let bound = self.book.who(*address).iter().any(|view| {
+                let resting = matches!(view.state, ViewState::Quarantined | ViewState::Conflicting);
+                view.network == interface.network && !resting
+            });
+            if bound {
                 continue;
             }
             let note = format!(

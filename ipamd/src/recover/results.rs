@@ -81,10 +81,15 @@ fn read(path: PathBuf) -> Option<Cached> {
         Err(error) => Err(error.to_string()),
         Ok(text) => parse(&text),
     };
-    Some(match parsed {
+    Some(cached(path, parsed))
+}
+
+/// The file at `path`, given what it says.
+pub(super) fn cached(path: PathBuf, parsed: Result<CachedResult, String>) -> Cached {
+    match parsed {
         Ok(parsed) => Cached::Result(CachedResult { path, ..parsed }),
         Err(reason) => Cached::Unreadable { path, reason },
-    })
+    }
 }
 
 #[derive(Deserialize)]
@@ -131,7 +136,7 @@ struct OldAddressText {
     ip: IpNet,
 }
 
-fn parse(text: &[u8]) -> Result<CachedResult, String> {
+pub(super) fn parse(text: &[u8]) -> Result<CachedResult, String> {
     let file: CacheText = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if file.kind != "cniCacheV1" {
         return Err(format!("its kind is {:?}, not \"cniCacheV1\"", file.kind));
