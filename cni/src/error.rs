@@ -241,7 +241,9 @@ fn of_fault(fault: Fault) -> u32 {
 
 fn of_ipamd(error: &AskIpamdError) -> u32 {
     match error {
-        AskIpamdError::Away { .. } | AskIpamdError::Silent { .. } => SpecCode::TryAgainLater.into(),
+        AskIpamdError::Away { .. }
+        | AskIpamdError::Silent { .. }
+        | AskIpamdError::Broken { .. } => SpecCode::TryAgainLater.into(),
         AskIpamdError::Start { .. } => SpecCode::Io.into(),
         AskIpamdError::Call { .. } | AskIpamdError::Answer(_) => OwnCode::DaemonAnswer.into(),
         AskIpamdError::Refused(refusal) => match refusal.reason {
@@ -308,7 +310,9 @@ impl CallError {
             Self::AlreadyWired { .. } => Some("call DEL before the next ADD".to_owned()),
             Self::Ipamd { source, .. } => match source {
                 AskIpamdError::Refused(refusal) => Some(refusal.advice.clone()),
-                AskIpamdError::Away { .. } | AskIpamdError::Silent { .. } => Some(
+                AskIpamdError::Away { .. }
+                | AskIpamdError::Silent { .. }
+                | AskIpamdError::Broken { .. } => Some(
                     "see whether berth-ipamd runs on this node and what it logs; the runtime tries again".to_owned(),
                 ),
                 _ => None,

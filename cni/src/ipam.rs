@@ -1,8 +1,9 @@
 //! The plugin's side of the conversation with `berth-ipamd`.
 //!
-//! A daemon that is restarting or recovering is waited for, with every request repeated until the deadline: all of them
-//! are idempotent. Nothing is started (runtime, socket) before the first request.
+//! A daemon that is restarting or recovering is waited for where there is no other way ([`Patience`]), with the request
+//! repeated until the deadline: all of them are idempotent. Nothing is started (runtime, socket) before the first request.
 
+use std::error::Error as _;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Response, Status};
 
+use crate::error::chain;
+
 /// The daemon behind a socket, asked within a deadline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ipam<'a> {
@@ -25,6 +28,17 @@ pub(crate) struct Ipam<'a> {
     pub(crate) socket: &'a Path,
     /// How long a request may take, waiting for the daemon included.
     pub(crate) deadline: Duration,
+    /// Whether a daemon that is away or recovering is waited for.
+    pub(crate) patience: Patience,
+}
+
+/// What to do while the daemon is away or recovering.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Ask again until the deadline.
+    Wait,
+    /// Say so at once: there is another way.
+    GiveUp,
 }
 
 /// Why a request has no answer.
@@ -54,10 +68,16 @@ pub(crate) enum AskIpamdError {
         /// The deadline.
         deadline: Duration,
     },
+    /// The connection broke under the call.
+    #[error("the connection to berth-ipamd broke: {problem}")]
+    Broken {
+        /// The causes that the client library names.
+        problem: String,
+    },
     /// The daemon refused.
     #[error("{}", .0.message)]
     Refused(Refusal),
-    /// Something else went wrong on the way.
+    /// The daemon failed otherwise, or is something else.
     #[error("berth-ipamd answered {code:?}: {message:?}")]
     Call {
         /// The gRPC code.
@@ -91,9 +111,9 @@ impl AskIpamdError {
             Self::Refused(refusal) => {
                 matches!(refusal.reason, Reason::Recovering | Reason::Busy)
             }
-            // The connection broke under the call: the daemon was killed, and its supervisor starts it again.
-            Self::Call { code, .. } => matches!(code, Code::Unavailable),
-            Self::Start { .. } | Self::Silent { .. } | Self::Answer(_) => false,
+            // The daemon was killed, and its supervisor starts it again.
+            Self::Broken { .. } => true,
+            Self::Start { .. } | Self::Silent { .. } | Self::Call { .. } | Self::Answer(_) => false,
         }
     }
 }
@@ -188,7 +208,8 @@ impl Ipam<'_> {
                     });
                 }
             };
-            if !error.is_passing() || Instant::now() + pause >= end {
+            let waits = self.patience == Patience::Wait && error.is_passing();
+            if !waits || Instant::now() + pause >= end {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
@@ -221,9 +242,13 @@ impl Ipam<'_> {
 }
 
 fn read_status(status: &Status) -> AskIpamdError {
-    match Refusal::from_status(status) {
-        Some(refusal) => AskIpamdError::Refused(refusal),
-        None => AskIpamdError::Call {
+    match (Refusal::from_status(status), status.source()) {
+        (Some(refusal), _) => AskIpamdError::Refused(refusal),
+        // Only a status made on this side has a source.
+        (None, Some(source)) => AskIpamdError::Broken {
+            problem: chain(source),
+        },
+        (None, None) => AskIpamdError::Call {
             code: status.code(),
             message: status.message().to_owned(),
         },
@@ -256,9 +281,8 @@ mod tests {
             away(io::ErrorKind::ConnectionRefused),
             refused(Reason::Recovering),
             refused(Reason::Busy),
-            AskIpamdError::Call {
-                code: Code::Unavailable,
-                message: String::new(),
+            AskIpamdError::Broken {
+                problem: "broken pipe".to_owned(),
             },
         ] {
             assert!(error.is_passing(), "{error}");
@@ -283,10 +307,27 @@ mod tests {
         let error = Ipam {
             socket: &socket,
             deadline: Duration::from_millis(50),
+            patience: Patience::Wait,
         }
         .status(Vec::new())
         .unwrap_err();
         assert!(matches!(error, AskIpamdError::Away { .. }), "{error}");
+    }
+
+    #[test]
+    fn who_has_another_way_does_not_wait_for_an_absent_daemon() {
+        let root = tempfile::tempdir().unwrap();
+        let socket = root.path().join("no.sock");
+        let begun = std::time::Instant::now();
+        let error = Ipam {
+            socket: &socket,
+            deadline: Duration::from_secs(60),
+            patience: Patience::GiveUp,
+        }
+        .status(Vec::new())
+        .unwrap_err();
+        assert!(matches!(error, AskIpamdError::Away { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(30));
     }
 
     #[test]
@@ -297,6 +338,7 @@ mod tests {
         let error = Ipam {
             socket: &socket,
             deadline: Duration::from_millis(50),
+            patience: Patience::Wait,
         }
         .status(Vec::new())
         .unwrap_err();

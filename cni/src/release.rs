@@ -4,7 +4,7 @@ use cni_spec::Daemon;
 use proto_ids::Attachment;
 
 use crate::error::{CallError, chain};
-use crate::ipam::Ipam;
+use crate::ipam::{Ipam, Patience};
 use crate::{log, spool};
 
 /// Releases the attachment's addresses, now or as soon as the daemon is back.
@@ -15,6 +15,7 @@ pub(crate) fn release(daemon: &Daemon, attachment: &Attachment) -> Result<(), Ca
     let ipamd = Ipam {
         socket: &daemon.socket,
         deadline: daemon.release,
+        patience: Patience::GiveUp,
     };
     let Err(error) = ipamd.release(attachment) else {
         return Ok(());

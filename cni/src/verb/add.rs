@@ -18,7 +18,7 @@ use super::container::{existing, has_ports, open};
 use super::{Answer, node};
 use crate::add_plan::{self, Planned, Site};
 use crate::error::CallError;
-use crate::ipam::{AskIpamdError, Ipam};
+use crate::ipam::{AskIpamdError, Ipam, Patience};
 use crate::release::release;
 use crate::{log, spool};
 
@@ -150,6 +150,7 @@ impl Add<'_> {
         let ipamd = Ipam {
             socket: &self.conf.daemon.socket,
             deadline: self.conf.daemon.allocate,
+            patience: Patience::Wait,
         };
         ipamd.allocate(request).map_err(|error| {
             if !error.changed_nothing() {

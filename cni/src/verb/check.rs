@@ -11,7 +11,7 @@ use super::node;
 use crate::add_plan::{self, Planned};
 use crate::check_plan;
 use crate::error::CallError;
-use crate::ipam::Ipam;
+use crate::ipam::{Ipam, Patience};
 
 pub(super) fn run(target: &Target, document: &Document) -> Result<(), CallError> {
     let header = document.header(Verb::Check)?;
@@ -61,6 +61,7 @@ pub(super) fn run(target: &Target, document: &Document) -> Result<(), CallError>
     Ipam {
         socket: &conf.daemon.socket,
         deadline: conf.daemon.allocate,
+        patience: Patience::Wait,
     }
     .check(&attachment, check_plan::book(&wiring))
     .map_err(|source| CallError::Ipamd {

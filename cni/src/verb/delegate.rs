@@ -11,7 +11,7 @@ use proto_ipam::v1::CheckInterface;
 
 use crate::add_plan::everywhere;
 use crate::error::CallError;
-use crate::ipam::{AskIpamdError, Ipam};
+use crate::ipam::{AskIpamdError, Ipam, Patience};
 use crate::log;
 use crate::release::release;
 use crate::spool;
@@ -30,6 +30,7 @@ pub(super) fn add(target: &Target, document: &Document) -> Result<String, CallEr
     let ipamd = Ipam {
         socket: &conf.daemon.socket,
         deadline: conf.daemon.allocate,
+        patience: Patience::Wait,
     };
     let request = request(&conf, &attachment, target, &asked);
     let granted = ipamd
@@ -58,6 +59,7 @@ pub(super) fn check(target: &Target, document: &Document) -> Result<(), CallErro
     Ipam {
         socket: &conf.daemon.socket,
         deadline: conf.daemon.allocate,
+        patience: Patience::Wait,
     }
     .check(&attachment(&header, target), book(target, &previous))
     .map_err(|source| CallError::Ipamd {

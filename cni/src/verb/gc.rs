@@ -8,7 +8,7 @@ use cni_spec::{Daemon, DelegateConf, Document, Verb};
 use proto_ids::{Attachment, CniNetworkName};
 
 use crate::error::CallError;
-use crate::ipam::Ipam;
+use crate::ipam::{Ipam, Patience};
 use crate::log;
 use crate::request::Role;
 
@@ -44,6 +44,7 @@ fn collect(
     let ended = Ipam {
         socket: &daemon.socket,
         deadline: daemon.allocate,
+        patience: Patience::Wait,
     }
     .collect(network, keep.iter())
     .map_err(|source| CallError::Ipamd {

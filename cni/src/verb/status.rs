@@ -10,7 +10,7 @@ use proto_ids::NetworkName;
 use super::node;
 use crate::add_plan::segment;
 use crate::error::{CallError, chain};
-use crate::ipam::Ipam;
+use crate::ipam::{Ipam, Patience};
 use crate::request::Role;
 use crate::status_plan::{Observed, verdict};
 
@@ -36,6 +36,7 @@ fn judge(daemon: &Daemon, networks: Vec<String>, segments: &[Observed]) -> Resul
         socket: &daemon.socket,
         // A runtime asks every few seconds and marks the node by the answer: it must not hang on a hung daemon.
         deadline: daemon.release,
+        patience: Patience::Wait,
     }
     .status(networks);
     let ipamd = answer.as_ref().map_err(|error| chain(error));
