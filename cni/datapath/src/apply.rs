@@ -318,10 +318,15 @@ impl<'a> Applier<'a> {
                 let mac = nic.pair.inside_mac;
                 self.undo.push(route::delete(link, &route));
                 // The entry spares the first probe a question, and corrects one of the address's former holder.
-                Ok(vec![
+                let mut requests = vec![
                     (route::replace(link, &route), true),
                     (neighbour::set(link, *pod, mac, false), true),
-                ])
+                ];
+                if pod.is_ipv6() {
+                    // Refused where the link has it: the usual case from the second Pod on.
+                    requests.push((address::add(link, nic.node_link_local.into()), false));
+                }
+                Ok(requests)
             }
             Deed::CreatePair | Deed::AwaitForwarding | Deed::Announce => Ok(Vec::new()),
         }

@@ -32,6 +32,9 @@ pub(crate) struct Nic {
     pub(crate) node_neighbours: Vec<(IpAddr, MacAddr)>,
     /// The node's own link in the segment: the bridge, or the VLAN device on it.
     pub(crate) node_link: u32,
+    /// The link-local address of that link: the kernel asks for IPv6 neighbours from no other, where the node has no
+    /// address of its own on the network.
+    pub(crate) node_link_local: Ipv6Net,
     /// Addresses of the Pod that the node reaches over that link, with the node's own address to speak from.
     pub(crate) node_routes: Vec<(IpAddr, IpAddr)>,
 }
@@ -107,6 +110,7 @@ pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec
                 .map(|node| (*node, segment.bridge_mac))
                 .collect(),
             node_link: segment.node_link.as_ref().map_or(0, |link| link.index),
+            node_link_local: link_local(segment.bridge_mac),
             node_routes: match segment.node_link {
                 Some(_) => node_routes(interface),
                 None => Vec::new(),
@@ -214,6 +218,22 @@ fn routes(
 
 fn via_link_local(via: IpAddr) -> bool {
     matches!(via, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}
+
+/// `fe80::/64` and the modified EUI-64 of a MAC (RFC 4291, appendix A).
+fn link_local(mac: MacAddr) -> Ipv6Net {
+    let [a, b, c, d, e, f] = mac.octets().map(u16::from);
+    let address = Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        ((a ^ 2) << 8) | b,
+        (c << 8) | 0xff,
+        0xfe00 | d,
+        (e << 8) | f,
+    );
+    Ipv6Net::new_assert(address, 64)
 }
 
 fn node_routes(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {

@@ -24,7 +24,10 @@ pub(crate) fn add(index: u32, address: IpNet) -> Request {
     message.header.family = family(address.addr());
     message.header.prefix_len = address.prefix_len();
     message.header.index = index;
-    message.header.scope = AddressScope::Universe;
+    message.header.scope = match address.addr() {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => AddressScope::Link,
+        _ => AddressScope::Universe,
+    };
     message.attributes = vec![
         AddressAttribute::Local(address.addr()),
         AddressAttribute::Address(address.addr()),
