@@ -150,3 +150,6 @@ pub(crate) async fn serve(
         .serve_with_incoming_shutdown(Dispatch { ipam, admin }, incoming, stop.cancelled_owned())
         .await
 }
+
+#[cfg(test)]
+mod tests;
