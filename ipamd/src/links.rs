@@ -10,8 +10,14 @@ use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use proto_ids::PortAlias;
 use tokio_stream::StreamExt;
 
-/// What the first word of an alias of ours is, whatever its version.
+/// How the alias of a port of ours begins, before its version. Bridges of ours begin `berth-segment`: they hold no address.
 const MARK: &str = "berth";
+
+/// Whether an alias is that of a port, of whatever version.
+fn is_ports(alias: &str) -> bool {
+    let version = alias.strip_prefix(MARK);
+    version.is_some_and(|version| version.starts_with(|first: char| first.is_ascii_digit()))
+}
 
 /// A host-side port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +98,7 @@ impl Ports {
         let (Some(name), Some(alias)) = (name, alias) else {
             return;
         };
-        if !alias.starts_with(MARK) {
+        if !is_ports(alias) {
             return;
         }
         match alias.parse() {
@@ -128,12 +134,17 @@ mod tests {
         let mut ports = Ports::default();
         ports.take(&link("bth000000000000", ours));
         ports.take(&link("eth0", "uplink to rack 7"));
+        ports.take(&link("br-eth0", "berth-segment1 plain eth0 whole"));
         ports.take(&link("bth111111111111", "berth1 bank"));
         ports.take(&link("bth222222222222", "berth9 of a newer version"));
         ports.take(&LinkMessage::default());
         assert_eq!(ports.ports.len(), 1);
         assert_eq!(ports.ports[0].alias.to_string(), ours);
-        let names: Vec<_> = ports.unreadable.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = ports
+            .unreadable
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["bth111111111111", "bth222222222222"]);
     }
 }

@@ -4,7 +4,6 @@ use std::{
     fmt::Write as _,
     fs,
     ops::{Deref, DerefMut},
-    os::unix::net::UnixStream,
     path::PathBuf,
     time::Duration,
 };
@@ -162,19 +161,21 @@ impl Ipamd {
         &self.socket
     }
 
-    /// Waits until it takes connections.
+    /// Waits until it hands out addresses, as its own `status` command says.
     ///
     /// # Errors
-    /// It ended, or did not listen within the deadline; with the end of its log.
-    pub fn wait_ready(&mut self) -> Result<()> {
-        let waited = wait_until("berth-ipamd listening", READY_DEADLINE, || {
+    /// It ended, or did not serve within the deadline; with the end of its log.
+    pub fn wait_serving(&mut self, node: &Node) -> Result<()> {
+        let waited = wait_until("berth-ipamd serving", READY_DEADLINE, || {
             if !self.process.is_running() {
                 return Ok(false);
             }
-            match UnixStream::connect(&self.socket) {
-                Ok(_) => Ok(true),
-                Err(error) => Err(Pending::because(error)),
+            let status = node.ipamd_command(&["status"]);
+            let status = status.map_err(|error| Pending::because(format!("{error:#}")))?;
+            if status.success() {
+                return Ok(true);
             }
+            Err(Pending::because(status.stdout + &status.stderr))
         });
         match waited {
             Ok(true) => Ok(()),
@@ -197,14 +198,14 @@ impl Node {
         fs::write(&path, toml).with_context(|| format!("write {}", path.display()))
     }
 
-    /// Starts the daemon with this configuration and waits until it listens.
+    /// Starts the daemon with this configuration and waits until it serves.
     ///
     /// # Errors
-    /// The binary is missing, the daemon ended, or it did not listen in time.
+    /// The binary is missing, the daemon ended, or it did not serve in time.
     pub fn start_ipamd(&self, config: &IpamdConfig) -> Result<Ipamd> {
         self.write_ipamd_config(&config.to_toml())?;
         let mut ipamd = self.spawn_ipamd()?;
-        ipamd.wait_ready()?;
+        ipamd.wait_serving(self)?;
         Ok(ipamd)
     }
 

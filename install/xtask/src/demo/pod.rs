@@ -98,6 +98,11 @@ impl Pod {
         Ok(())
     }
 
+    /// The id of its present sandbox.
+    pub(crate) fn sandbox(&self) -> String {
+        format!("sandbox-{}", self.netns())
+    }
+
     fn netns(&self) -> String {
         format!("{}-{}", self.name, self.sandboxes)
     }
@@ -110,9 +115,12 @@ impl Pod {
                 {"name": "internal", "uplink": "eth1"},
             ],
         });
-        let sandbox = format!("sandbox-{}", self.netns());
         CniCall::new(verb, &conf)
-            .attachment(&sandbox, "eth0", &format!("/run/netns/{}", self.netns()))
+            .attachment(
+                &self.sandbox(),
+                "eth0",
+                &format!("/run/netns/{}", self.netns()),
+            )
             .pod("bank", &self.name, &format!("uid-of-{}", self.name))
     }
 }

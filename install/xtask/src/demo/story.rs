@@ -50,7 +50,9 @@ pub(crate) fn play() -> Result<()> {
             story.changes
         );
     }
-    say("every Pod kept its addresses and MACs through upgrade, re-creation and reboot");
+    say(
+        "every Pod kept its addresses (IPv4 and IPv6) and MACs through upgrade, re-creation and reboot",
+    );
     Ok(())
 }
 
@@ -68,12 +70,10 @@ impl Story {
         self.each_pod(|pod, world| pod.upgrade(world.node(&pod.node)))?;
         self.look("upgraded")?;
 
-        say("re-creating: a new sandbox under the same name");
-        self.each_pod(|pod, world| {
-            let node = world.node(&pod.node);
-            pod.stop(node)?;
-            pod.start(node)
-        })?;
+        // In the other order, so that the same address again is no accident of the order.
+        say("re-creating: all sandboxes end, new ones start under the same names in reverse order");
+        self.each_pod(|pod, world| pod.stop(world.node(&pod.node)))?;
+        self.each_pod_in_reverse(|pod, world| pod.start(world.node(&pod.node)))?;
         self.look("re-created")?;
 
         for (node, _) in NODES {
@@ -88,7 +88,7 @@ impl Story {
             self.world.node_mut(node).reboot()?;
             self.start_daemon(node)?;
         }
-        self.each_pod(|pod, world| pod.start(world.node(&pod.node)))?;
+        self.each_pod_in_reverse(|pod, world| pod.start(world.node(&pod.node)))?;
         self.look("rebooted")
     }
 
@@ -102,6 +102,16 @@ impl Story {
     fn each_pod(&mut self, mut work: impl FnMut(&mut Pod, &World) -> Result<()>) -> Result<()> {
         self.pods
             .iter_mut()
+            .try_for_each(|pod| work(pod, &self.world))
+    }
+
+    fn each_pod_in_reverse(
+        &mut self,
+        mut work: impl FnMut(&mut Pod, &World) -> Result<()>,
+    ) -> Result<()> {
+        self.pods
+            .iter_mut()
+            .rev()
             .try_for_each(|pod| work(pod, &self.world))
     }
 
@@ -137,15 +147,20 @@ impl Story {
             let same = seen[index] == self.first[index];
             let answered = to_gateways == gateways.len() && to_others == others.len();
             self.changes += usize::from(!same) + usize::from(!answered);
-            let mut row = vec![step.to_owned(), format!("{} on {}", pod.name, pod.node)];
+            let mut row = vec![
+                step.to_owned(),
+                format!("{} on {}\n{}", pod.name, pod.node, pod.sandbox()),
+            ];
+            // One family is enough to look at; both are compared.
             row.extend(
-                seen[index].interfaces.iter().map(|interface| {
-                    format!("{}\n{}", interface.mac, interface.addresses.join("\n"))
-                }),
+                seen[index]
+                    .interfaces
+                    .iter()
+                    .map(|interface| format!("{}\n{}", interface.addresses[0], interface.mac)),
             );
             row.push(if same { "same" } else { "CHANGED" }.to_owned());
             row.push(format!(
-                "{to_gateways}/{} gateways\n{to_others}/{} of other Pods",
+                "{to_gateways}/{} gateways\n{to_others}/{} other Pods",
                 gateways.len(),
                 others.len()
             ));
@@ -159,7 +174,7 @@ fn table() -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_FULL_CONDENSED).set_header([
         "step",
-        "Pod",
+        "Pod and sandbox",
         "eth0 (external)",
         "net1 (internal)",
         "as at first",
