@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tests_testbed::Pending;
 
-/// Long enough for any step of a test on two busy cores; a condition that holds ends the wait at once.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Long enough for any step of a test on two busy cores, also emulated ones; a condition that holds ends the wait at once.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until `condition` gives a value, at most [`PATIENCE`].
 ///

@@ -25,7 +25,7 @@ const SOCKET: &str = "/run/berth/ipamd.sock";
 const CONFIG: &str = "/etc/berth/ipamd.toml";
 
 /// A daemon opens its store, recovers and listens: far less, but the machine may be busy.
-const READY_DEADLINE: Duration = Duration::from_secs(20);
+const READY_DEADLINE: Duration = Duration::from_secs(120);
 
 /// The standalone configuration of a node: pools of both networks and families, and the rules.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use nix::{sys::signal, sys::signal::Signal, unistd::Pid};
 use crate::wait::{Pending, wait_until};
 
 /// How long a killed process may take to be gone: it is the kernel's work only.
-const KILL_DEADLINE: Duration = Duration::from_secs(20);
+const KILL_DEADLINE: Duration = Duration::from_secs(60);
 
 /// What a program that has ended said.
 #[derive(Debug)]
