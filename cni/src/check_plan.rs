@@ -85,7 +85,7 @@ fn interface(
         network: one.network.name.clone(),
         segment: segment(one.network),
         mac,
-        mtu: listed.mtu.or(one.network.mtu),
+        mtu: listed.mtu,
         default_route: one.default && has_default(previous, &addresses),
         routes: routes(previous, &addresses),
         addresses,

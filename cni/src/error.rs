@@ -317,11 +317,6 @@ impl CallError {
                 ),
                 _ => None,
             },
-            Self::Segment { source, .. } if source.fault() == Fault::NeedsTakeOver => Some(
-                "say \"mode\": \"take-over\" in the network to move the NIC's addresses to the bridge, or make the \
-                 bridge yourself and say \"mode\": \"existing\""
-                    .to_owned(),
-            ),
             _ => None,
         }
         .filter(|advice| !advice.is_empty())

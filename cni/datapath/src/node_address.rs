@@ -128,6 +128,9 @@ mod tests {
             .collect()
     }
 
+    /// Links, primary addresses, and what is chosen.
+    type Case<'a> = (&'a [&'a IfName], [Option<IpAddr>; 2], &'a [&'a str]);
+
     #[test]
     fn addresses_on_the_segment_win_over_the_primary_per_family() {
         let all = held(&[
@@ -143,7 +146,6 @@ mod tests {
         let uplink = "eth0".parse().unwrap();
         let other: IfName = "br-eth1".parse().unwrap();
         let v4 = "192.168.0.9".parse().ok();
-        type Case<'a> = (&'a [&'a IfName], [Option<IpAddr>; 2], &'a [&'a str]);
         let cases: &[Case<'_>] = &[
             (
                 &[&bridge, &uplink],

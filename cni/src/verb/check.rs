@@ -2,9 +2,10 @@
 
 use cni_datapath::check::check;
 use cni_datapath::node_address;
+use cni_datapath::ports::ports;
 use cni_datapath::segment::status;
 use cni_spec::{Asked, Document, NetConf, NodeReach, Target, Verb};
-use proto_ids::{AllocateRequest, Attachment};
+use proto_ids::{AllocateRequest, Attachment, Identity};
 
 use super::container::open;
 use super::node;
@@ -43,7 +44,7 @@ pub(super) fn run(target: &Target, document: &Document) -> Result<(), CallError>
     let wiring = check_plan::wiring(
         &conf,
         &attachment,
-        request.effective_identity(),
+        identity_on_ports(&attachment)?.unwrap_or_else(|| request.effective_identity()),
         &planned,
         &reachable(&conf, &planned)?,
         &previous,
@@ -68,6 +69,15 @@ pub(super) fn run(target: &Target, document: &Document) -> Result<(), CallError>
         doing: "compare with the book of berth-ipamd",
         source,
     })
+}
+
+/// The identity that the ports tell of: a runtime need not give a CHECK all the arguments that it gave the ADD.
+fn identity_on_ports(attachment: &Attachment) -> Result<Option<Identity>, CallError> {
+    let ports = ports().map_err(|source| CallError::Ports { source })?;
+    Ok(ports
+        .into_iter()
+        .filter(|port| port.alias.attachment == *attachment)
+        .find_map(|port| port.alias.identity))
 }
 
 /// The node's addresses of now, per interface.
