@@ -110,21 +110,25 @@ impl BookClock {
 impl ClockBase {
     /// The book's time that was `wall` by the wall clock of this base: what an operator's time means to the book.
     pub(crate) fn to_book(&self, wall: Timestamp) -> Timestamp {
-        shift(wall, self.reading.wall, self.book)
+        shift(wall, (self.reading.wall, self.book))
     }
 
     /// The wall clock's time of a time of the book, by the two clocks of this base: what is shown to an operator.
     pub(crate) fn to_wall(&self, book: Timestamp) -> Timestamp {
-        shift(book, self.book, self.reading.wall)
+        shift(book, (self.book, self.reading.wall))
     }
 }
 
-/// `time` as many milliseconds from `to` as it is from `from`.
-fn shift(time: Timestamp, from: Timestamp, to: Timestamp) -> Timestamp {
-    if time >= from {
-        to.after(time.since(from))
+/// `time` by a clock that shows `to` when the one it is of shows `from`.
+///
+/// Clocks that differ by less than a second are the same: they are read one after the other, and what is shown of one time
+/// must not change from one look to the next.
+fn shift(time: Timestamp, (from, to): (Timestamp, Timestamp)) -> Timestamp {
+    let whole = |difference: Duration| Duration::from_secs(difference.as_secs());
+    if to >= from {
+        time.after(whole(to.since(from)))
     } else {
-        to.before(from.since(time))
+        time.before(whole(from.since(to)))
     }
 }
 
@@ -179,12 +183,24 @@ mod tests {
         };
         let table = [
             ("same boot, 50 s later", reading("one", 150, 7_050), 5_050),
-            ("same boot, wall jumped ahead", reading("one", 150, 99_999_999), 5_050),
+            (
+                "same boot, wall jumped ahead",
+                reading("one", 150, 99_999_999),
+                5_050,
+            ),
             ("same boot, wall put back", reading("one", 150, 3), 5_050),
-            ("same boot, boot clock behind (impossible)", reading("one", 99, 7_000), 5_000),
+            (
+                "same boot, boot clock behind (impossible)",
+                reading("one", 99, 7_000),
+                5_000,
+            ),
             ("reboot, 1000 s later", reading("two", 20, 8_000), 6_000),
             ("reboot, wall clock forgot", reading("two", 20, 0), 5_020),
-            ("reboot, wall put back a little", reading("two", 20, 6_990), 5_020),
+            (
+                "reboot, wall put back a little",
+                reading("two", 20, 6_990),
+                5_020,
+            ),
         ];
         for (case, now, expected) in table {
             let resumed = ClockBase::resume(Some(&stored), now.clone());
@@ -201,7 +217,10 @@ mod tests {
         let start = ClockBase::resume(None, reading("one", 100, 7_000));
         let half = ClockBase::resume(Some(&start), reading("one", 130, 1));
         let whole = ClockBase::resume(Some(&half), reading("one", 160, 900_000));
-        assert_eq!(whole.book, ClockBase::resume(Some(&start), reading("one", 160, 5)).book);
+        assert_eq!(
+            whole.book,
+            ClockBase::resume(Some(&start), reading("one", 160, 5)).book
+        );
     }
 
     #[test]
@@ -214,6 +233,11 @@ mod tests {
             assert_eq!(base.to_wall(at(book)), at(wall));
             assert_eq!(base.to_book(at(wall)), at(book));
         }
+        let close = ClockBase {
+            book: at(7_000).after(Duration::from_millis(999)),
+            ..base
+        };
+        assert_eq!(close.to_wall(at(5_000)), at(5_000));
     }
 
     #[test]

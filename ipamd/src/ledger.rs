@@ -22,11 +22,9 @@ use std::sync::Arc;
 use ipamd_core::ValidSettings;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use error::{LedgerError, RunLedgerError, Unavailable};
+pub(crate) use error::{LedgerError, Unavailable};
 pub(crate) use figures::Figures;
-pub(crate) use handle::{
-    Conflict, Fsck, ImportRequest, Imported, LedgerHandle, NetworkStatus, Released, Who, Why,
-};
+pub(crate) use handle::{ImportRequest, LedgerHandle, NetworkStatus, Who, Why};
 pub(crate) use status::{LedgerStatus, Phase};
 pub(crate) use task::Ledger;
 

@@ -12,9 +12,8 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipamd_core::{
-    AddressRange, AddressRecord, AddressUse, AdoptError, AdoptedInterface, BindingState, Book,
-    BindingView, Change, Ended, Former, ListFilter, Record, Timestamp,
-    ViewState,
+    AddressRange, AddressRecord, AddressUse, AdoptError, AdoptedInterface, BindingState,
+    BindingView, Book, Change, Ended, Former, ListFilter, Record, Timestamp, ViewState,
 };
 use ipnet::IpNet;
 use proto_ids::{Attachment, Identity, IfName, MacAddr, PodKey};

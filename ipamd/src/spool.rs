@@ -199,8 +199,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let spool = Spool::new(folder.path().to_owned());
         leave(folder.path(), "one");
-        let newer = r#"{"version":2,"attachment":{"cni_network":"bank","sandbox":"x","ifname":"eth0"}}"#;
-        let escape = r#"{"version":1,"attachment":{"cni_network":"bank","sandbox":"../x","ifname":"eth0"}}"#;
+        let newer =
+            r#"{"version":2,"attachment":{"cni_network":"bank","sandbox":"x","ifname":"eth0"}}"#;
+        let escape =
+            r#"{"version":1,"attachment":{"cni_network":"bank","sandbox":"../x","ifname":"eth0"}}"#;
         for (name, content) in [
             ("a", ""),
             ("b", "{\"version\":1"),

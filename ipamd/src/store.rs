@@ -190,11 +190,6 @@ impl Store {
         &self.meta
     }
 
-    /// Whether a commit failed, so that only opening anew helps.
-    pub(crate) const fn is_spoiled(&self) -> bool {
-        self.spoiled
-    }
-
     /// Bytes of the store's file.
     pub(crate) fn size_bytes(&self) -> io::Result<u64> {
         self.engine.size_bytes()
@@ -330,8 +325,8 @@ fn record_version(formats: Formats) -> u8 {
 }
 
 fn sealed_meta(version: u8, meta: &Meta) -> Result<Vec<u8>, CommitError> {
-    let payload =
-        serde_json::to_vec(meta).map_err(|error| CommitError::Write(EngineError::Io(error.into())))?;
+    let payload = serde_json::to_vec(meta)
+        .map_err(|error| CommitError::Write(EngineError::Io(error.into())))?;
     Ok(seal(version, META_KEY, &payload))
 }
 

@@ -147,3 +147,51 @@ pub(super) fn show(line: &mut AuditEntry, clock: &ClockBase) {
     line.from = clock.to_wall(line.from);
     line.to = clock.to_wall(line.to);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: u64) -> Timestamp {
+        Timestamp::from_unix_milliseconds(milliseconds)
+    }
+
+    #[test]
+    fn a_line_answers_for_its_address_from_its_begin_to_before_its_end() {
+        let line = AuditEntry {
+            address: "10.20.1.100".parse().unwrap(),
+            network: "external".parse().unwrap(),
+            identity: "prod/web".parse().unwrap(),
+            pod_uid: None,
+            sandbox: None,
+            mac: "02:00:00:00:00:01".parse().unwrap(),
+            from: at(1_000),
+            to: at(2_000),
+            ended: ipamd_core::Ended::Released,
+        };
+        let asked = |address: &str, time: Option<u64>| Query::Address {
+            address: address.parse().unwrap(),
+            at: time.map(at),
+        };
+        let table = [
+            (asked("10.20.1.100", None), true),
+            (asked("10.20.1.101", None), false),
+            (asked("10.20.1.100", Some(999)), false),
+            (asked("10.20.1.100", Some(1_000)), true),
+            (asked("10.20.1.100", Some(1_999)), true),
+            (asked("10.20.1.100", Some(2_000)), false),
+        ];
+        for (query, expected) in table {
+            assert_eq!(query.wants(&line), expected, "{query:?}");
+            // Reading begins early enough for every line that is an answer.
+            let stored = Kind::Audit.key(&key(line.to, 7));
+            assert!(!expected || query.first_key() <= stored, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn keys_are_in_the_order_of_ends_then_of_numbers() {
+        let ordered = [key(at(1), 9), key(at(2), 1), key(at(2), 2), key(at(300), 0)];
+        assert!(ordered.is_sorted());
+    }
+}

@@ -65,7 +65,10 @@ impl Document {
                 format: self.format,
             });
         }
-        let known: BTreeMap<_, _> = book.records().map(|record| (record.key(), record)).collect();
+        let known: BTreeMap<_, _> = book
+            .records()
+            .map(|record| (record.key(), record))
+            .collect();
         let mut plan = ImportPlan::default();
         let mut news = Vec::new();
         for record in self.records.iter().filter(|record| !is_retired(record)) {

@@ -70,14 +70,6 @@ impl Unavailable {
             Self::StoreDamaged { .. } => "see `berth-ipamd fsck` and the daemon's log",
         }
     }
-
-    /// Whether the same request may be served a little later without anybody doing anything.
-    pub(crate) const fn is_passing(&self) -> bool {
-        matches!(
-            self,
-            Self::Busy | Self::Ended | Self::Recovering { .. } | Self::StoreFailing { .. }
-        )
-    }
 }
 
 /// Why the ledger ended, or never began.

@@ -278,7 +278,9 @@ impl LedgerHandle {
     /// Compares book and store record by record, and lists what an operator should know.
     pub(crate) async fn fsck(&self) -> Result<Fsck, Unavailable> {
         let (known, mut findings) = self
-            .tell(Access::Read, |book| (book.book().records().collect::<Vec<_>>(), book.findings()))
+            .tell(Access::Read, |book| {
+                (book.book().records().collect::<Vec<_>>(), book.findings())
+            })
             .await?;
         let records = known.len() as u64;
         findings.extend(self.storage.differences(known).await?);

@@ -76,9 +76,9 @@ impl Fault {
             Self::Nonsense { reason } => Unavailable::StoreDamaged {
                 message: reason.clone(),
             },
-            Self::SetAside(error) => recovering(format!(
-                "the damaged store could not be set aside: {error}"
-            )),
+            Self::SetAside(error) => {
+                recovering(format!("the damaged store could not be set aside: {error}"))
+            }
             Self::Ports(error) => recovering(chain(error)),
             Self::Evidence { what, source } => recovering(format!("{what}: {source}")),
             Self::Commit { reason } => Unavailable::StoreFailing {
@@ -120,7 +120,9 @@ impl Ledger {
         let rebooted = stored.is_some_and(|base| base.is_of_another_boot(&reading));
         let base = ClockBase::resume(stored, reading);
         let found = self.spool.observe().map_err(evidence("the spool"))?;
-        let observed = self.observe(content.origin, rebooted, &found, &book).await?;
+        let observed = self
+            .observe(content.origin, rebooted, &found, &book)
+            .await?;
         let Recovered {
             book,
             changes,
@@ -146,6 +148,7 @@ impl Ledger {
             .damaged_tombstones
             .add(found.damaged.len() as u64);
         findings.extend(book.strays().iter().map(offline::stray));
+        self.remember_aside(&mut findings).await?;
         for finding in &findings {
             tracing::warn!(finding = %finding, "recovery found");
         }
@@ -173,7 +176,9 @@ impl Ledger {
         };
         let stamp = reading.wall.to_string().replace(':', "");
         let aside = self.storage.run(move |volume| {
-            let folder = volume.folder().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+            let folder = volume
+                .folder()
+                .ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
             folder.set_aside(&stamp)
         });
         let aside = aside.await.map_err(|_| Fault::Thread)?;
@@ -187,6 +192,17 @@ impl Ledger {
         ));
         let opened = self.storage.open().await.map_err(|_| Fault::Thread)?;
         opened.map_err(Fault::Open)
+    }
+
+    /// Lists the stores that were set aside before.
+    async fn remember_aside(&self, findings: &mut Vec<String>) -> Result<(), Fault> {
+        let before = self.storage.run(|volume| {
+            let folder = volume.folder()?;
+            folder.set_aside_before().ok()
+        });
+        let before = before.await.map_err(|_| Fault::Thread)?;
+        findings.extend(before.iter().flatten().map(|path| offline::aside(path)));
+        Ok(())
     }
 
     async fn observe(

@@ -38,8 +38,7 @@ pub(super) enum Access {
 }
 
 /// A request: what it does to the book, or what it answers when it may not.
-pub(super) type Work =
-    Box<dyn FnOnce(Result<&mut Transaction<'_>, Unavailable>) -> Answer + Send>;
+pub(super) type Work = Box<dyn FnOnce(Result<&mut Transaction<'_>, Unavailable>) -> Answer + Send>;
 
 /// The rest of a request: told whether what it did is on the disk.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
@@ -164,8 +163,9 @@ impl Ledger {
     /// Serves until the end (`None`) or until something failed so that everything must be read anew.
     async fn serve(&mut self, open: &mut Open, cancel: &CancellationToken) -> Option<Fault> {
         let mut group = Vec::new();
+        let mut looked = Instant::now();
         loop {
-            let wake = self.next_wake(open);
+            let wake = next_wake(open, looked);
             let served = tokio::select! {
                 biased;
                 () = cancel.cancelled() => {
@@ -178,30 +178,23 @@ impl Ledger {
                     }
                     return None;
                 }
+                // Before the requests: however many come, deadlines pass.
+                () = sleep_until(wake) => {
+                    looked = Instant::now();
+                    self.tick(open).await
+                }
                 count = self.requests.recv_many(&mut group, GROUP_LIMIT) => {
                     if count == 0 {
                         return None;
                     }
                     self.group(open, &mut group).await
                 }
-                () = sleep_until(wake) => self.tick(open).await,
             };
             if let Err(fault) = served {
                 return Some(fault);
             }
             self.publish(open);
         }
-    }
-
-    fn next_wake(&self, open: &Open) -> Instant {
-        let now = Instant::now();
-        let deadline = open
-            .book
-            .next_deadline()
-            .zip(open.clock.read().ok())
-            .map_or(TICK, |(deadline, clock)| deadline.since(clock.book));
-        // Never at once: a deadline that cannot be met must not keep the task busy.
-        now + deadline.clamp(Duration::from_millis(10), TICK)
     }
 
     /// Does what a group asks, commits it, answers it.
@@ -228,8 +221,12 @@ impl Ledger {
                 return Err(fault);
             }
         };
-        let mut transaction =
-            Transaction::new(&mut open.book, clock.clone(), &open.findings, &mut open.sequence);
+        let mut transaction = Transaction::new(
+            &mut open.book,
+            clock.clone(),
+            &open.findings,
+            &mut open.sequence,
+        );
         let answers: Vec<Answer> = group
             .drain(..)
             .map(|(access, work)| match &denial {
@@ -301,9 +298,9 @@ impl Ledger {
                 self.figures.commit_failures.increment();
                 if matches!(error, CommitError::Full) {
                     // Room for opening the store again, and for releases.
-                    let spent = self.storage.run(|volume| {
-                        volume.folder().map(|folder| folder.reserve().spend())
-                    });
+                    let spent = self
+                        .storage
+                        .run(|volume| volume.folder().map(|folder| folder.reserve().spend()));
                     let spent = spent.await;
                     tracing::warn!(reserve = ?spent, "disk is full");
                 }
@@ -354,8 +351,12 @@ impl Ledger {
             return Ok(());
         }
         let clock = open.clock.read().map_err(Fault::Clock)?;
-        let mut transaction =
-            Transaction::new(&mut open.book, clock.clone(), &open.findings, &mut open.sequence);
+        let mut transaction = Transaction::new(
+            &mut open.book,
+            clock.clone(),
+            &open.findings,
+            &mut open.sequence,
+        );
         for spooled in &found.tombstones {
             let plan = transaction.book().release(&spooled.attachment, clock.book);
             transaction.apply(&plan.changes);
@@ -376,17 +377,27 @@ impl Ledger {
 
     async fn expire(&self, open: &mut Open) -> Result<(), Fault> {
         let clock = open.clock.read().map_err(Fault::Clock)?;
-        if open.book.next_deadline().is_none_or(|deadline| deadline > clock.book) {
+        if open
+            .book
+            .next_deadline()
+            .is_none_or(|deadline| deadline > clock.book)
+        {
             return Ok(());
         }
-        let mut transaction =
-            Transaction::new(&mut open.book, clock.clone(), &open.findings, &mut open.sequence);
+        let mut transaction = Transaction::new(
+            &mut open.book,
+            clock.clone(),
+            &open.findings,
+            &mut open.sequence,
+        );
         let plan = transaction.book().expire(clock.book, EXPIRE_LIMIT);
         transaction.apply(&plan.changes);
         let outcome = transaction.finish();
         self.commit(outcome, &clock).await?;
         self.figures.expired_holds.add(plan.holds as u64);
-        self.figures.expired_quarantines.add(plan.quarantines as u64);
+        self.figures
+            .expired_quarantines
+            .add(plan.quarantines as u64);
         Ok(())
     }
 
@@ -441,10 +452,7 @@ impl Ledger {
             Ok(true) => self.disk_full(),
             Ok(false) => self.disk_full().or_else(|| {
                 Some(Unavailable::DiskFull {
-                    message: format!(
-                        "no room for the reserve in {}",
-                        self.paths.store.display()
-                    ),
+                    message: format!("no room for the reserve in {}", self.paths.store.display()),
                 })
             }),
             Err(error) => Some(Unavailable::DiskFull {
@@ -476,7 +484,8 @@ impl Ledger {
         };
         let pools = open.book.pool_status();
         self.publish.send_if_modified(|status| {
-            let changed = status.phase != phase || status.message != message || status.pools != pools;
+            let changed =
+                status.phase != phase || status.message != message || status.pools != pools;
             status.phase = phase;
             status.message = message;
             status.pools = pools;
@@ -484,6 +493,18 @@ impl Ledger {
             changed
         });
     }
+}
+
+/// When there is something to do without a request.
+fn next_wake(open: &Open, looked: Instant) -> Instant {
+    let deadline = open
+        .book
+        .next_deadline()
+        .zip(open.clock.read().ok())
+        .map_or(TICK, |(deadline, clock)| deadline.since(clock.book));
+    // Counted from the last look, or requests would put it off for ever. Never at once: a deadline that cannot be met
+    // must not keep the task busy.
+    (Instant::now() + deadline.min(TICK)).clamp(looked + Duration::from_millis(10), looked + TICK)
 }
 
 /// Answers a group that cannot be served.

@@ -14,9 +14,6 @@ use ipnet::IpNet;
 use proto_ids::{Attachment, Identity, IfName, MacAddr, NetworkName, PodKey};
 use serde::Deserialize;
 
-/// Where libcni keeps results unless a runtime says otherwise.
-pub(crate) const RESULTS: &str = "/var/lib/cni/results";
-
 /// A result is a few kilobytes; what is larger is none.
 const LIMIT_BYTES: u64 = 1024 * 1024;
 
@@ -148,7 +145,11 @@ pub(super) fn parse(text: &[u8]) -> Result<CachedResult, String> {
         ifname: file.if_name.parse().map_err(words)?,
     };
     let args = file.cni_args.unwrap_or_default();
-    let arg = |name: &str| args.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+    let arg = |name: &str| {
+        args.iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    };
     let pod = arg("K8S_POD_NAMESPACE")
         .zip(arg("K8S_POD_NAME"))
         .and_then(|(namespace, name)| PodKey::new(namespace, name).ok());
@@ -162,12 +163,15 @@ pub(super) fn parse(text: &[u8]) -> Result<CachedResult, String> {
         });
     let mut addresses = Vec::new();
     for address in result.ips.into_iter().chain(old) {
-        let interface = address.interface.and_then(|index| result.interfaces.get(index));
+        let interface = address
+            .interface
+            .and_then(|index| result.interfaces.get(index));
         addresses.push(CachedAddress {
             address: address.address.addr(),
-            ifname: interface.map_or(Ok(attachment.ifname.clone()), |interface| {
-                interface.name.parse().map_err(words)
-            })?,
+            ifname: match interface {
+                Some(interface) => interface.name.parse().map_err(words)?,
+                None => attachment.ifname.clone(),
+            },
             mac: interface.and_then(|interface| interface.mac.parse().ok()),
         });
     }

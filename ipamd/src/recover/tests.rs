@@ -28,8 +28,18 @@ fn settings() -> ValidSettings {
         node: "n1".parse().unwrap(),
         rack: "a".parse().unwrap(),
         pools: vec![
-            pool("external-a", "external", "10.20.1.0/24", "10.20.1.100-10.20.1.109"),
-            pool("internal-a", "internal", "10.30.1.0/24", "10.30.1.100-10.30.1.109"),
+            pool(
+                "external-a",
+                "external",
+                "10.20.1.0/24",
+                "10.20.1.100-10.20.1.109",
+            ),
+            pool(
+                "internal-a",
+                "internal",
+                "10.30.1.0/24",
+                "10.30.1.100-10.30.1.109",
+            ),
         ],
         rules: vec![Rule {
             namespace: "*".parse().unwrap(),
@@ -150,7 +160,10 @@ fn an_attachment_without_a_port_stays_and_is_told() {
     assert_eq!(recovered.report.unconfirmed, 1);
     assert!(recovered.report.findings[0].contains("prod/db-0"));
     let attached = Some((ViewState::Attached, "prod/db-0".to_owned()));
-    assert_eq!(state(&recovered.book, &address(&grant).to_string()), attached);
+    assert_eq!(
+        state(&recovered.book, &address(&grant).to_string()),
+        attached
+    );
 }
 
 #[test]
@@ -168,8 +181,14 @@ fn a_boot_ends_every_attachment_and_keeps_what_is_held() {
     let held = Some((ViewState::Held, "prod/db-0".to_owned()));
     assert_eq!(state(&recovered.book, &address(&sticky).to_string()), held);
     let resting = Some((ViewState::Quarantined, "prod/web".to_owned()));
-    assert_eq!(state(&recovered.book, &address(&other).to_string()), resting);
-    assert_eq!(address(&add(&mut recovered.book, "prod/db-0", "s3")), address(&sticky));
+    assert_eq!(
+        state(&recovered.book, &address(&other).to_string()),
+        resting
+    );
+    assert_eq!(
+        address(&add(&mut recovered.book, "prod/db-0", "s3")),
+        address(&sticky)
+    );
 }
 
 #[test]
@@ -202,8 +221,14 @@ fn a_port_the_book_does_not_know_is_taken_in_and_never_handed_out() {
     assert_eq!(recovered.report.adopted, 2);
     let named = Some((ViewState::Attached, "prod/db-0".to_owned()));
     assert_eq!(state(&recovered.book, "10.20.1.100"), named);
-    assert_eq!(state(&recovered.book, "10.20.1.101").unwrap().0, ViewState::Attached);
-    assert_eq!(address(&add(&mut recovered.book, "prod/web", "s3")).to_string(), "10.20.1.102");
+    assert_eq!(
+        state(&recovered.book, "10.20.1.101").unwrap().0,
+        ViewState::Attached
+    );
+    assert_eq!(
+        address(&add(&mut recovered.book, "prod/web", "s3")).to_string(),
+        "10.20.1.102"
+    );
 }
 
 #[test]
@@ -217,9 +242,16 @@ fn a_port_with_somebody_elses_address_is_told_and_neither_gets_another_holder() 
     };
     let recovered = recovered(&book, &observed);
     assert_eq!(recovered.report.adopted, 0);
-    assert!(recovered.report.findings[0].contains("bths9"), "{:?}", recovered.report);
+    assert!(
+        recovered.report.findings[0].contains("bths9"),
+        "{:?}",
+        recovered.report
+    );
     let attached = Some((ViewState::Attached, "prod/db-0".to_owned()));
-    assert_eq!(state(&recovered.book, &address(&grant).to_string()), attached);
+    assert_eq!(
+        state(&recovered.book, &address(&grant).to_string()),
+        attached
+    );
 }
 
 #[test]
@@ -237,7 +269,11 @@ fn a_second_address_of_an_attached_identity_is_kept_out_of_circulation() {
     assert_eq!(recovered.report.findings.len(), 1);
     assert!(state(&recovered.book, "10.20.1.105").is_some());
     for n in 0..8 {
-        let next = add(&mut recovered.book, &format!("prod/web{n}"), &format!("w{n}"));
+        let next = add(
+            &mut recovered.book,
+            &format!("prod/web{n}"),
+            &format!("w{n}"),
+        );
         assert_ne!(address(&next).to_string(), "10.20.1.105");
         assert_ne!(address(&next), address(&grant));
     }
@@ -276,7 +312,10 @@ fn after_a_loss_cached_results_are_taken_in_and_the_rest_rests() {
     let book = Book::new(settings());
     let observed = Observed {
         ports: ports([port("s1", "10.20.1.100/24", Some("prod/db-0"))]),
-        cached: Some(vec![cached(RESULT), cached("{\"kind\":\"cniCacheV1\",\"contai")]),
+        cached: Some(vec![
+            cached(RESULT),
+            cached("{\"kind\":\"cniCacheV1\",\"contai"),
+        ]),
         ..Observed::default()
     };
     let recovered = recovered(&book, &observed);
@@ -326,7 +365,10 @@ fn results_of_old_versions_are_read_too() {
     };
     let interfaces = result.interfaces(settings().settings());
     assert_eq!(interfaces.len(), 1);
-    assert_eq!(interfaces[0].addresses, ["10.20.1.105".parse::<IpAddr>().unwrap()]);
+    assert_eq!(
+        interfaces[0].addresses,
+        ["10.20.1.105".parse::<IpAddr>().unwrap()]
+    );
     assert_eq!(interfaces[0].identity, None);
 }
 
@@ -341,7 +383,9 @@ fn results_that_escape_or_lie_are_told() {
 #[test]
 fn only_what_concerns_configured_pools_shows_a_past() {
     let book = Book::new(settings());
-    let foreign = RESULT.replace("10.20.1.", "172.16.0.").replace("10.30.1.", "172.16.1.");
+    let foreign = RESULT
+        .replace("10.20.1.", "172.16.0.")
+        .replace("10.30.1.", "172.16.1.");
     let table = [
         (Observed::default(), false),
         (

@@ -73,7 +73,10 @@ mod tests {
     fn there_is_a_way_from_every_version_up_to_this_one() {
         for format in FORMATS.oldest..=FORMATS.current {
             let steps = FORMATS.way_from(format).unwrap();
-            assert_eq!(steps.len() as u32, FORMATS.current - format);
+            assert_eq!(
+                steps.len(),
+                usize::try_from(FORMATS.current - format).unwrap()
+            );
         }
         assert!(FORMATS.way_from(FORMATS.current + 1).is_none());
         assert!(FORMATS.way_from(FORMATS.oldest - 1).is_none());

@@ -9,7 +9,7 @@ use std::io;
 use super::engine::{Engine, EngineError};
 use super::folder::{StoreFolder, sync_folder};
 use super::migrate::Formats;
-use super::schema::{META_KEY, Meta, unseal};
+use super::schema::{META_KEY, Meta, UnsealError, unseal};
 use super::witness::{Heard, Testimony, Witness};
 use super::{CommitError, OpenStoreError, Opened, Origin, Store, Writes, damaged_record};
 
@@ -42,9 +42,10 @@ impl Opening<'_> {
         let scanned = self
             .scan(&engine, format, collect)
             .map_err(|error| self.engine(error))?;
-        let meta = compare(&scanned.counted, said, testimony).map_err(|reason| self.damaged(reason))?;
-        let witness =
-            Witness::open(&self.folder.witness()).map_err(|source| self.io("its witness", source))?;
+        let meta =
+            compare(&scanned.counted, said, testimony).map_err(|reason| self.damaged(reason))?;
+        let witness = Witness::open(&self.folder.witness())
+            .map_err(|source| self.io("its witness", source))?;
         let mut store = Store {
             engine,
             witness,
@@ -124,7 +125,10 @@ impl Opening<'_> {
             let damaged = |problem: &dyn Display| EngineError::Damaged {
                 reason: damaged_record(key, problem),
             };
-            let (_, payload) = unseal(key, value).map_err(|error| damaged(&error))?;
+            let (version, payload) = unseal(key, value).map_err(|error| damaged(&error))?;
+            if u32::from(version) != format {
+                return Err(damaged(&UnsealError::Version { version }));
+            }
             counted.add(key, value);
             if !behind {
                 collect(&mut collected, key, payload);
@@ -132,7 +136,9 @@ impl Opening<'_> {
             }
             // Gone under the old key, unless that is some record's new one.
             lifted.entry(key.to_owned()).or_insert(None);
-            let up = self.formats.lift(format, (key.to_owned(), payload.to_owned()));
+            let up = self
+                .formats
+                .lift(format, (key.to_owned(), payload.to_owned()));
             if let Some((key, payload)) = up.map_err(|error| damaged(&error))? {
                 collect(&mut collected, &key, &payload);
                 lifted.insert(key, Some(payload));

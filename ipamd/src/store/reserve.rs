@@ -55,7 +55,7 @@ impl Reserve {
         }
         let mut file = File::create(&self.path)?;
         // Written, not fallocated: not every file system sets blocks aside for a hole.
-        let block = [0x5a; 64 * 1024];
+        let block = vec![0x5a; 64 * 1024];
         for _ in 0..RESERVE_BYTES / block.len() as u64 {
             file.write_all(&block)?;
         }

@@ -122,8 +122,8 @@ pub(crate) enum UnsealError {
     /// Checksum and content differ.
     #[error("checksum differs")]
     Checksum,
-    /// Written by a version this one does not know.
-    #[error("record version {version} is not known")]
+    /// Not of the store's version.
+    #[error("its version is {version}, not the store's")]
     Version {
         /// The version.
         version: u8,

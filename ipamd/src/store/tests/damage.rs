@@ -173,7 +173,12 @@ fn snapshots_of_sled_may_go() {
     let temp = tempfile::tempdir().unwrap();
     copy(sample.temp.path(), temp.path());
     for path in files(&temp.path().join("book")).into_keys() {
-        if path.file_name().unwrap().to_string_lossy().starts_with("snap") {
+        if path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("snap")
+        {
             fs::remove_file(path).unwrap();
         }
     }
@@ -197,7 +202,9 @@ fn an_older_copy_of_the_store_is_noticed() {
     copy(older.path(), &temp.path().join("book"));
     let refused = content(temp.path()).unwrap_err();
     assert!(
-        refused.to_string().ends_with("it ends with commit 2, its witness tells of 3"),
+        refused
+            .to_string()
+            .ends_with("it ends with commit 2, its witness tells of 3"),
         "{refused}"
     );
 }

@@ -12,7 +12,7 @@ struct Image {
     content: Content,
 }
 
-/// A reproducible stream of numbers (SplitMix64).
+/// A reproducible stream of numbers (`SplitMix64`).
 struct Dice(u64);
 
 impl Dice {
@@ -165,6 +165,9 @@ fn no_power_cut_loses_an_answered_commit_or_is_taken_for_damage() {
     }
     assert!(tally.cuts >= 200, "{tally:?}");
     // The cuts were worth it.
-    assert!(tally.unanswered_lost >= 40 && tally.torn_apart >= 40, "{tally:?}");
+    assert!(
+        tally.unanswered_lost >= 40 && tally.torn_apart >= 40,
+        "{tally:?}"
+    );
     assert!(tally.over_used_parts >= 20, "{tally:?}");
 }
