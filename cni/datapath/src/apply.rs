@@ -406,9 +406,9 @@ impl<'a> Applier<'a> {
                 addresses: nic.addresses.iter().map(ipnet::IpNet::addr).collect(),
             })
             .collect();
-        let announced = announcer.announce(&announcements);
+        let outcome = announcer.announce(&announcements);
         self.announcer = Some(announcer);
-        announced.map_err(ApplyError::Announce)
+        outcome.map_err(ApplyError::Announce)
     }
 }
 

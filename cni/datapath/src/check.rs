@@ -1,5 +1,7 @@
 //! CHECK: the plan for what should be there, empty if all is there. Changes nothing.
 
+use std::collections::HashSet;
+
 use proto_ids::IfName;
 
 use crate::desired::{Nonsense, desire};
@@ -82,25 +84,39 @@ pub fn check(netns: &Netns, wiring: &Wiring) -> Result<Vec<Drift>, CheckError> {
     })?;
     let observed = observed.map_err(CheckError::Observe)?;
     let steps = plan(&desired, &observed);
-    drifts.extend(steps.into_iter().filter_map(|step| {
+    let made_anew: HashSet<_> = steps
+        .iter()
+        .filter(|step| step.deed == Deed::CreatePair)
+        .map(|step| step.nic)
+        .collect();
+    // Of an interface that is missing nothing else is worth saying.
+    // An MTU that the wiring does not name is not compared: an older version's result tells none, and `tuning` may
+    // have set another.
+    let compared = |step: &Step| {
+        !matches!(step.deed, Deed::SetMtu(_))
+            || wiring
+                .interfaces
+                .get(step.nic)
+                .is_some_and(|one| one.mtu.is_some())
+    };
+    let telling = |step: &Step| {
+        step.deed == Deed::CreatePair || (!made_anew.contains(&step.nic) && compared(step))
+    };
+    drifts.extend(steps.into_iter().filter(telling).filter_map(|step| {
         let ifname = desired.get(step.nic)?.pair.inside.clone();
-        let what = describe(&step)?;
+        let what = describe(&step);
         Some(Drift { ifname, what })
     }));
     Ok(drifts)
 }
 
 /// What the missing step says about the state.
-fn describe(step: &Step) -> Option<String> {
-    let needed = || Some(format!("to be done: {}", step.deed));
+fn describe(step: &Step) -> String {
     match &step.deed {
-        Deed::CreatePair => Some("the interface or its port is missing".to_owned()),
-        Deed::RemoveLeftover { .. } => {
-            Some("the port is not the other end of the interface".to_owned())
+        Deed::CreatePair => {
+            "the interface or its port is missing, or they are not each other's end".to_owned()
         }
-        Deed::AwaitForwarding => Some("the bridge does not forward for the port".to_owned()),
-        // Follows from the pair being made anew.
-        Deed::Announce | Deed::SilencePort => None,
-        _ => needed(),
+        Deed::AwaitForwarding => "the bridge does not forward for the port".to_owned(),
+        _ => format!("to be done: {}", step.deed),
     }
 }

@@ -56,77 +56,82 @@ pub(crate) enum Nonsense {
 /// Spells a wiring out.
 pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec<Nic>, Nonsense> {
     let mut taken = HashSet::new();
-    let mut nics = Vec::with_capacity(wiring.interfaces.len());
-    for interface in &wiring.interfaces {
-        let ifname = &interface.ifname;
-        let segment = segments
-            .iter()
-            .find(|ensured| ensured.segment == interface.segment)
-            .ok_or_else(|| Nonsense::NoSegment(ifname.clone()))?;
-        let mtu = interface.mtu.unwrap_or(segment.mtu);
-        if mtu > segment.mtu {
-            return Err(Nonsense::LargeMtu {
-                ifname: ifname.clone(),
-                mtu,
-                bridge: segment.bridge.clone(),
-                limit: segment.mtu,
-            });
-        }
-        let node_addresses: Vec<_> = interface
-            .node_addresses
-            .iter()
-            .copied()
-            .filter(|node| segment.node_link.is_some() && has_family(interface, *node))
-            .filter(|node| taken.insert(IpNet::from(*node)))
-            .collect();
-        nics.push(Nic {
-            pair: Pair {
-                port: Attachment::port_name(&wiring.attachment.sandbox, ifname),
-                port_mac: port_mac(interface.mac),
-                inside: ifname.clone(),
-                inside_mac: interface.mac,
-                mtu,
-                bridge: segment.bridge_index,
-            },
-            port_mtu: segment.mtu,
-            alias: alias(wiring, interface),
-            hairpin: interface.hairpin,
-            isolated: interface.isolated,
-            access_vlan: interface
-                .segment
-                .vlan
-                .filter(|vlan| vlan.mode == VlanMode::Filtering)
-                .map(|vlan| vlan.id),
-            ipv6: interface.addresses.iter().any(|(a, _)| a.addr().is_ipv6()),
-            addresses: interface.addresses.iter().map(|(a, _)| *a).collect(),
-            routes: routes(
-                interface,
-                segment.node_link.is_some(),
-                &node_addresses,
-                &mut taken,
-            ),
-            node_neighbours: node_addresses
-                .iter()
-                .map(|node| (*node, segment.bridge_mac))
-                .collect(),
-            node_link: segment.node_link.as_ref().map_or(0, |link| link.index),
-            node_link_local: link_local(segment.bridge_mac),
-            node_routes: match segment.node_link {
-                Some(_) => node_routes(interface),
-                None => Vec::new(),
-            },
+    wiring
+        .interfaces
+        .iter()
+        .map(|interface| nic(wiring, interface, segments, &mut taken))
+        .collect()
+}
+
+fn nic(
+    wiring: &Wiring,
+    interface: &Interface,
+    segments: &[EnsuredSegment],
+    taken: &mut HashSet<IpNet>,
+) -> Result<Nic, Nonsense> {
+    let ifname = &interface.ifname;
+    let segment = segments
+        .iter()
+        .find(|ensured| ensured.segment == interface.segment)
+        .ok_or_else(|| Nonsense::NoSegment(ifname.clone()))?;
+    let mtu = interface.mtu.unwrap_or(segment.mtu);
+    if mtu > segment.mtu {
+        return Err(Nonsense::LargeMtu {
+            ifname: ifname.clone(),
+            mtu,
+            bridge: segment.bridge.clone(),
+            limit: segment.mtu,
         });
     }
-    Ok(nics)
+    let near = segment.node_link.is_some();
+    let node_addresses: Vec<_> = interface
+        .node_addresses
+        .iter()
+        .copied()
+        .filter(|node| near && has_family(interface, *node))
+        .collect();
+    let claimed: Vec<_> = node_addresses
+        .iter()
+        .copied()
+        .filter(|node| taken.insert(IpNet::from(*node)))
+        .collect();
+    Ok(Nic {
+        pair: Pair {
+            port: Attachment::port_name(&wiring.attachment.sandbox, ifname),
+            port_mac: port_mac(interface.mac),
+            inside: ifname.clone(),
+            inside_mac: interface.mac,
+            mtu,
+            bridge: segment.bridge_index,
+        },
+        port_mtu: segment.mtu,
+        alias: alias(wiring, interface),
+        hairpin: interface.hairpin,
+        isolated: interface.isolated,
+        access_vlan: interface
+            .segment
+            .vlan
+            .filter(|vlan| vlan.mode == VlanMode::Filtering)
+            .map(|vlan| vlan.id),
+        ipv6: interface.addresses.iter().any(|(a, _)| a.addr().is_ipv6()),
+        addresses: interface.addresses.iter().map(|(a, _)| *a).collect(),
+        routes: routes(interface, &claimed, taken),
+        node_neighbours: claimed
+            .iter()
+            .map(|node| (*node, segment.bridge_mac))
+            .collect(),
+        node_link: segment.node_link.as_ref().map_or(0, |link| link.index),
+        node_link_local: link_local(segment.bridge_mac),
+        node_routes: node_routes(interface, &node_addresses),
+    })
 }
 
 /// The port's MAC: the Pod's with another first octet, so that a bridge whose MAC is not pinned never takes it (it
 /// takes the lowest), and set at creation, so that udev leaves it alone.
 fn port_mac(inside: MacAddr) -> MacAddr {
-    let [first, rest @ ..] = inside.octets();
-    let [a, b, c, d, e] = rest;
-    let marked = if first == 0xfe { 0xfa } else { 0xfe };
-    MacAddr::from_octets([marked, a, b, c, d, e])
+    let mut octets = inside.octets();
+    octets[0] = if octets[0] == 0xfe { 0xfa } else { 0xfe };
+    MacAddr::from_octets(octets)
 }
 
 fn alias(wiring: &Wiring, interface: &Interface) -> String {
@@ -156,12 +161,7 @@ fn gateway(interface: &Interface, dst: IpNet) -> Option<IpAddr> {
         .find(|gateway| gateway.is_ipv4() == dst.addr().is_ipv4())
 }
 
-fn routes(
-    interface: &Interface,
-    on_node_link: bool,
-    node_addresses: &[IpAddr],
-    taken: &mut HashSet<IpNet>,
-) -> Vec<Route> {
+fn routes(interface: &Interface, claimed: &[IpAddr], taken: &mut HashSet<IpNet>) -> Vec<Route> {
     let through = |dst: IpNet, via: Option<IpAddr>| Route {
         dst,
         via,
@@ -177,18 +177,14 @@ fn routes(
         source: None,
         protocol: POD_PROTOCOL,
     };
-    let mut routes: Vec<_> = node_addresses
+    let mut routes: Vec<_> = claimed
         .iter()
         .map(|node| Route::to_neighbour(*node, POD_PROTOCOL))
         .collect();
     for dst in &interface.service_cidrs {
-        let node = interface
-            .node_addresses
-            .iter()
-            .find(|node| node.is_ipv4() == dst.addr().is_ipv4());
-        if let Some(node) = node
-            && has_family(interface, *node)
-            && on_node_link
+        let same_family = |node: &&IpAddr| node.is_ipv4() == dst.addr().is_ipv4();
+        // Only where the node is reached by this very interface.
+        if let Some(node) = claimed.iter().find(same_family)
             && taken.insert(dst.trunc())
         {
             routes.push(through(dst.trunc(), Some(*node)));
@@ -222,31 +218,27 @@ fn via_link_local(via: IpAddr) -> bool {
 
 /// `fe80::/64` and the modified EUI-64 of a MAC (RFC 4291, appendix A).
 fn link_local(mac: MacAddr) -> Ipv6Net {
-    let [a, b, c, d, e, f] = mac.octets().map(u16::from);
-    let address = Ipv6Addr::new(
-        0xfe80,
-        0,
-        0,
-        0,
-        ((a ^ 2) << 8) | b,
-        (c << 8) | 0xff,
-        0xfe00 | d,
-        (e << 8) | f,
-    );
+    let mut octets = [0; 16];
+    octets[..2].copy_from_slice(&[0xfe, 0x80]);
+    let mac = mac.octets();
+    octets[8..11].copy_from_slice(&mac[..3]);
+    octets[11..13].copy_from_slice(&[0xff, 0xfe]);
+    octets[13..].copy_from_slice(&mac[3..]);
+    octets[8] ^= 2;
+    let address = Ipv6Addr::from(octets);
     Ipv6Net::new_assert(address, 64)
 }
 
-fn node_routes(interface: &Interface) -> Vec<(IpAddr, IpAddr)> {
+fn node_routes(interface: &Interface, node_addresses: &[IpAddr]) -> Vec<(IpAddr, IpAddr)> {
     interface
         .addresses
         .iter()
         .filter_map(|(own, _)| {
             let own = own.addr();
-            interface
-                .node_addresses
+            let node = node_addresses
                 .iter()
-                .find(|node| node.is_ipv4() == own.is_ipv4())
-                .map(|node| (own, *node))
+                .find(|n| n.is_ipv4() == own.is_ipv4())?;
+            Some((own, *node))
         })
         .collect()
 }

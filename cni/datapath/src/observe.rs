@@ -63,7 +63,7 @@ pub(crate) fn everything(sockets: &mut Sockets, desired: &[Nic]) -> Result<Obser
                 .collect();
         }
     }
-    observed.pod_routes = route::all(&mut sockets.pod, None)?;
+    observed.pod_routes = route::in_any_table(&mut sockets.pod)?;
     observed.pod_neighbours = neighbour::all(&mut sockets.pod)?;
     observed.node_routes = route::all(&mut sockets.node, Some(route::NODE_PROTOCOL))?;
     Ok(observed)

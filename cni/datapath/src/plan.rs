@@ -121,13 +121,15 @@ impl fmt::Display for Deed {
     }
 }
 
+/// The deeds of one kind for one interface.
+type Phase = fn(&Nic, &ObservedNic, &Observed) -> Vec<Deed>;
+
 /// The steps from what is to what shall be, in the order in which they work.
 ///
 /// Phase by phase over all interfaces, so that each phase is one batch: nothing comes up before its settings hold,
 /// no address is used before the bridge forwards, and the announcements come last.
 pub(crate) fn plan(desired: &[Nic], observed: &Observed) -> Vec<Step> {
-    let phases: [fn(&Nic, &ObservedNic, &Observed) -> Vec<Deed>; 5] =
-        [links, inside, port, contents, node];
+    let phases: [Phase; 5] = [links, inside, port, contents, node];
     let absent = ObservedNic::default();
     let mut steps = Vec::new();
     for phase in phases {
@@ -310,8 +312,10 @@ fn has_route(installed: &[Installed], index: Option<u32>, wanted: &Route) -> boo
         Some(found.index) == index
             && found.route.dst == wanted.dst
             && found.route.via == wanted.via
-            && found.route.effective_metric() == wanted.effective_metric()
-            && found.route.mtu == wanted.mtu
+            // A result of an older version tells neither; what is not known is not compared.
+            && (wanted.metric.is_none()
+                || found.route.effective_metric() == wanted.effective_metric())
+            && (wanted.mtu.is_none() || found.route.mtu == wanted.mtu)
     })
 }
 

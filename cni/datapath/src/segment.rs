@@ -187,7 +187,7 @@ fn standing(
         bridge: plan.bridge.clone(),
         bridge_index: bridge.index,
         bridge_mac: bridge.mac?,
-        mtu: segment.mtu.unwrap_or(port.mtu.min(bridge.mtu)),
+        mtu: segment.mtu.unwrap_or_else(|| port.mtu.min(bridge.mtu)),
         port: plan.port.clone(),
         node_link,
         changed,

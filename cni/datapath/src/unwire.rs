@@ -136,13 +136,12 @@ fn is_of(attachment: &Attachment, link: &Link) -> bool {
     if !link.is_kind("veth") {
         return false;
     }
-    match link.alias.as_deref().map(str::parse::<PortAlias>) {
-        Some(alias) => alias.is_ok_and(|alias| alias.attachment == *attachment),
-        None => {
-            let name = Attachment::port_name(&attachment.sandbox, &attachment.ifname);
-            link.name == name.as_str()
-        }
+    if let Some(alias) = &link.alias {
+        let alias: Result<PortAlias, _> = alias.parse();
+        return alias.is_ok_and(|alias| alias.attachment == *attachment);
     }
+    let name = Attachment::port_name(&attachment.sandbox, &attachment.ifname);
+    link.name == name.as_str()
 }
 
 fn remove(socket: &mut Socket, remains: Remains) -> Result<Unwired, Vec<UnwireError>> {

@@ -271,9 +271,14 @@ fn bridge_settings() -> Vec<InfoBridge> {
     ]
 }
 
-/// Puts a bridge's settings right.
-pub(crate) fn tune_bridge(index: u32) -> Request {
-    change_bridge(index, bridge_settings())
+/// Puts a bridge's settings right. Spanning tree goes first: the kernel reads the forward delay before it, and takes
+/// none below two seconds while spanning tree is on.
+pub(crate) fn tune_bridge(index: u32) -> [Request; 2] {
+    let off = vec![InfoBridge::StpState(BridgeStpState::Disabled)];
+    [
+        change_bridge(index, off),
+        change_bridge(index, bridge_settings()),
+    ]
 }
 
 /// Turns VLAN filtering of a bridge on.
@@ -349,7 +354,8 @@ pub(crate) fn set_mac(index: u32, address: MacAddr) -> Request {
 
 /// Lets a port send frames back where they came from, and keeps it from other isolated ports.
 pub(crate) fn set_port(index: u32, hairpin: bool, isolated: bool) -> Request {
-    set(
+    // RTM_SETLINK ignores IFLA_INFO_SLAVE_DATA.
+    Request::plain(RouteNetlinkMessage::NewLink(of_index(
         index,
         vec![LinkAttribute::LinkInfo(vec![
             LinkInfo::PortKind(InfoPortKind::Bridge),
@@ -358,7 +364,7 @@ pub(crate) fn set_port(index: u32, hairpin: bool, isolated: bool) -> Request {
                 InfoBridgePort::Isolated(isolated),
             ])),
         ])],
-    )
+    )))
 }
 
 /// Keeps the kernel from giving a link IPv6 addresses of its own making: a port must not speak.

@@ -147,9 +147,18 @@ pub(crate) fn all(
         .collect())
 }
 
+/// Unicast routes of every table: a chained plugin (`sbr`) may have moved a Pod's routes to a table of their own.
+pub(crate) fn in_any_table(socket: &mut Socket) -> Result<Vec<Installed>, NetlinkError> {
+    Ok(messages(socket, None)?.iter().filter_map(unicast).collect())
+}
+
 fn installed(message: &RouteMessage) -> Option<Installed> {
+    unicast(message).filter(|_| message.header.table == RouteHeader::RT_TABLE_MAIN)
+}
+
+fn unicast(message: &RouteMessage) -> Option<Installed> {
     let header = &message.header;
-    if header.kind != RouteType::Unicast || header.table != RouteHeader::RT_TABLE_MAIN {
+    if header.kind != RouteType::Unicast {
         return None;
     }
     let (mut dst, any): (IpAddr, IpAddr) = match header.address_family {
@@ -205,8 +214,10 @@ pub(crate) fn describe(message: &RouteMessage) -> String {
             RouteAttribute::PrefSource(address) => {
                 text.extend(ip(address).map(|source| format!(" src {source}")));
             }
-            RouteAttribute::Priority(metric) => text.push_str(&format!(" metric {metric}")),
-            RouteAttribute::Table(table) => text.push_str(&format!(" table {table}")),
+            RouteAttribute::Priority(metric) => {
+                text.extend([" metric ".to_owned(), metric.to_string()])
+            }
+            RouteAttribute::Table(table) => text.extend([" table ".to_owned(), table.to_string()]),
             _ => {}
         }
     }

@@ -53,7 +53,7 @@ impl Maker<'_> {
             }
             Step::CreateBridge => self.create_bridge(step),
             Step::SetMtu(mtu) => self.change(step, bridge, |l| pin_mtu(l, mtu)),
-            Step::TuneBridge => self.change(step, bridge, |l| vec![link::tune_bridge(l.index)]),
+            Step::TuneBridge => self.change(step, bridge, |l| link::tune_bridge(l.index).to_vec()),
             Step::BypassNetfilter => self.bypass_netfilter(step),
             Step::FilterVlans => self.change(step, bridge, |l| vec![link::filter_vlans(l.index)]),
             Step::SilenceBridge => self.silence(step, bridge),

@@ -234,7 +234,7 @@ fn own(
         return Err(Conflict::NeedsTakeOver);
     }
     settings(segment, master, observed, &mut steps);
-    steps.sort_by_key(rank);
+    steps.sort_by_key(|step| rank(*step));
     if state == State::Begun || !steps.is_empty() {
         steps.push(Step::MarkWhole);
     }
@@ -271,17 +271,13 @@ fn fresh(segment: &Segment, port: IfName, observed: &Observed) -> Result<Plan, C
         return Err(Conflict::NeedsTakeOver);
     }
     let mut steps = Vec::new();
-    match (segment.vlan, &observed.sub_interface) {
-        (
-            Some(Vlan {
-                id,
-                mode: VlanMode::SubInterface,
-            }),
-            None,
-        ) => {
-            steps.push(Step::CreateSubInterface(id));
-        }
-        _ => {}
+    if let Some(Vlan {
+        id,
+        mode: VlanMode::SubInterface,
+    }) = segment.vlan
+        && observed.sub_interface.is_none()
+    {
+        steps.push(Step::CreateSubInterface(id));
     }
     let absent = Link::default();
     if observed.named.is_none() {
@@ -299,7 +295,7 @@ fn fresh(segment: &Segment, port: IfName, observed: &Observed) -> Result<Plan, C
     } else {
         Step::Enslave
     });
-    steps.sort_by_key(rank);
+    steps.sort_by_key(|step| rank(*step));
     steps.push(Step::MarkWhole);
     Ok(Plan {
         mode: if take_over {
@@ -314,7 +310,7 @@ fn fresh(segment: &Segment, port: IfName, observed: &Observed) -> Result<Plan, C
 }
 
 /// VLANs can only be given to ports that are in the bridge.
-fn rank(step: &Step) -> u8 {
+fn rank(step: Step) -> u8 {
     match step {
         Step::Enslave | Step::TakeOver => 1,
         Step::CarryVlan(_)

@@ -242,7 +242,11 @@ fn boot_id() -> io::Result<String> {
 fn hex(message: &impl Emitable) -> String {
     let mut bytes = vec![0; message.buffer_len()];
     message.emit(&mut bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble & 0xf)]);
+        hex.extend([digit(byte >> 4), digit(*byte)]);
+        hex
+    })
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {
