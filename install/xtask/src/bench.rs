@@ -43,6 +43,6 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         .iter()
         .find(|path| path.file_name().is_some_and(|name| name == "bench-cni"));
     let program = program.context("cargo built no program bench-cni")?;
-    let mut command = in_namespaces(&workspace, program, &bin_dir);
+    let mut command = in_namespaces(&workspace, program, &bin_dir)?;
     run_step("measuring", command.args(&args.rest), BUDGET)
 }

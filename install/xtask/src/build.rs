@@ -45,6 +45,13 @@ impl Workspace {
         })
     }
 
+    /// A folder for files that are gone when their maker is.
+    pub(crate) fn temporary(&self) -> Result<PathBuf> {
+        let folder = self.target.join("tmp");
+        std::fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
+        Ok(folder)
+    }
+
     /// A cargo command in this workspace.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new("cargo");

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     let workspace = Workspace::find()?;
     let bin_dir = product(&workspace, Profile::Dev)?;
     let xtask = std::env::current_exe().context("find this program")?;
-    let mut command = in_namespaces(&workspace, &xtask, &bin_dir);
+    let mut command = in_namespaces(&workspace, &xtask, &bin_dir)?;
     command.args(["demo", "--inside"]);
     if args.keep {
         command.env("KEEP", "1");

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &SoakArgs) -> Result<()> {
     while Instant::now() < end {
         rounds += 1;
         for program in &programs {
-            let mut command = in_namespaces(&workspace, program, &bin_dir);
+            let mut command = in_namespaces(&workspace, program, &bin_dir)?;
             run_step(
                 &format!("round {rounds}"),
                 command.arg(&args.filter),

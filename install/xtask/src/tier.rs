@@ -46,6 +46,10 @@ pub(crate) struct TestArgs {
     rest: Vec<String>,
 }
 
+/// The programs of the netns tier. The world itself goes before the product: when it is wrong, nothing that it shows means
+/// anything.
+const ORDER: [&str; 4] = ["tests_testbed", "tests", "world", "netns"];
+
 /// Plain `cargo test` with its compilation.
 const UNIT_BUDGET: Duration = Duration::from_secs(30 * 60);
 
@@ -110,7 +114,6 @@ fn unit(workspace: &Workspace, rest: &[String]) -> Result<()> {
 
 fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
     let bin_dir = product(workspace, Profile::Dev)?;
-    // The world itself goes first: when it is wrong, nothing that it shows means anything.
     let words = [
         "test",
         "--no-run",
@@ -124,15 +127,16 @@ fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
         "--test",
         "netns",
     ];
-    let programs = executables(
+    let mut programs = executables(
         workspace,
         Profile::Dev,
         "building the namespace tests",
         &words,
     )?;
+    programs.sort_by_key(|program| ORDER.iter().position(|name| *name == program_name(program)));
     for program in &programs {
         let name = program_name(program);
-        let mut command = in_namespaces(workspace, program, &bin_dir);
+        let mut command = in_namespaces(workspace, program, &bin_dir)?;
         step::run(
             &format!("namespace tests: {name}"),
             command.args(rest),
@@ -148,11 +152,16 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<()> {
         "the containerd tier needs root: it makes cgroups"
     );
     let bin_dir = product(workspace, Profile::Dev)?;
+    // The runtime itself goes first, with the reference plugins.
     let words = [
         "test",
         "--no-run",
         "--package",
+        "tests-cri",
+        "--package",
         "tests",
+        "--test",
+        "runtime",
         "--test",
         "containerd",
     ];
@@ -164,9 +173,10 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<()> {
     )?;
     for program in &programs {
         // One runtime after the other: two cores carry few.
-        let mut command = in_namespaces(workspace, program, &bin_dir);
+        let mut command = in_namespaces(workspace, program, &bin_dir)?;
         command.arg("--test-threads=2").args(rest);
-        let (status, output) = run_and_keep("containerd tests", &mut command, CONTAINERD_BUDGET)?;
+        let what = format!("containerd tests: {}", program_name(program));
+        let (status, output) = run_and_keep(&what, &mut command, CONTAINERD_BUDGET)?;
         let failed = failed_tests(&output);
         if status.success() {
             continue;
@@ -220,7 +230,7 @@ fn quoted(word: &Path) -> String {
 
 /// Runs one failed test once more, alone: on a busy machine a real failure is told from a late one that way.
 fn again(workspace: &Workspace, program: &Path, bin_dir: &Path, test: &str) -> Result<()> {
-    let mut command = in_namespaces(workspace, program, bin_dir);
+    let mut command = in_namespaces(workspace, program, bin_dir)?;
     command
         .args(["--exact", test, "--nocapture"])
         // What the first run saved stays.
@@ -242,21 +252,25 @@ fn again(workspace: &Workspace, program: &Path, bin_dir: &Path, test: &str) -> R
 }
 
 /// The test program as root of namespaces of its own: not even a wrong test reaches the machine's network.
-pub(crate) fn in_namespaces(workspace: &Workspace, program: &Path, bin_dir: &Path) -> Command {
+pub(crate) fn in_namespaces(
+    workspace: &Workspace,
+    program: &Path,
+    bin_dir: &Path,
+) -> Result<Command> {
     let mut command = Command::new("unshare");
     command.args(["--net", "--mount", "--propagation", "private"]);
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
-        // The folders of root's own worlds are not ours.
-        command.env("TMPDIR", &workspace.target);
     }
     command
         .args(["sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
         .arg(program)
         .current_dir(workspace.root.join("tests"))
         .env("BERTH_BIN_DIR", bin_dir)
-        .env("BERTH_EVIDENCE_DIR", workspace.target.join("evidence"));
-    command
+        .env("BERTH_EVIDENCE_DIR", workspace.target.join("evidence"))
+        // Worlds of another user or another clone are not ours, whatever their names.
+        .env("TMPDIR", workspace.temporary()?);
+    Ok(command)
 }
 
 /// The names in libtest's last list of failures.

@@ -131,7 +131,13 @@ impl Node {
 
     /// A cgroup for the node's containers in each controller that is there, listed so that it goes with the world.
     fn make_cgroups(&self) -> Result<String> {
-        let parent = format!("/berth-{}-{}", self.world_name(), self.name());
+        // Names of worlds are unique below one folder for temporary files, cgroups are one for the machine.
+        let parent = format!(
+            "/berth-{}-{}-{}",
+            self.pid(),
+            self.world_name(),
+            self.name()
+        );
         for controller in controllers()? {
             let folder = controller.join(&parent[1..]);
             if folder.exists() {
