@@ -251,3 +251,6 @@ impl RecordKey {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -163,3 +163,6 @@ fn compare(interface: &CheckedInterface, bound: &Binding) -> Vec<Difference> {
     }
     differences
 }
+
+#[cfg(test)]
+mod tests;

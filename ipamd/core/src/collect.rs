@@ -55,3 +55,6 @@ impl Book {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ impl Book {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

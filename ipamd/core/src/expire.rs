@@ -58,3 +58,6 @@ impl Book {
             .min()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,6 +20,8 @@ mod collect;
 mod conflict;
 mod draft;
 mod expire;
+#[cfg(test)]
+mod fixture;
 mod free;
 mod pool;
 mod probe;

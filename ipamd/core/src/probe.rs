@@ -75,3 +75,6 @@ impl Book {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,6 @@ impl Draft<'_> {
         addresses
     }
 }
+
+#[cfg(test)]
+mod tests;

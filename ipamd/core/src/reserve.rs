@@ -199,3 +199,6 @@ fn refuse_other_wishes(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,49 @@ pub(crate) fn has_ordinal(pod: &PodKey) -> bool {
         !stem.is_empty() && !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_number_behind_a_dash_is_an_ordinal() {
+        for (name, ordinal) in [
+            ("db-0", true),
+            ("db-a-12", true),
+            ("db0", false),
+            ("db-7f", false),
+            ("web-5d8f-x2x4", false),
+            ("0", false),
+        ] {
+            let pod = PodKey::new("prod", name).unwrap();
+            assert_eq!(has_ordinal(&pod), ordinal, "{name}");
+        }
+    }
+
+    #[test]
+    fn hold_is_forever_none_or_a_duration() {
+        assert_eq!("forever".parse(), Ok(Hold::Forever));
+        assert_eq!("none".parse(), Ok(Hold::None));
+        assert_eq!("0s".parse(), Ok(Hold::None));
+        let hold: Hold = "1h 30m".parse().unwrap();
+        assert_eq!(hold, Hold::For(Duration::from_secs(5400)));
+        assert_eq!(hold.to_string().parse(), Ok(hold));
+        assert!("for a while".parse::<Hold>().is_err());
+    }
+
+    #[test]
+    fn patterns_are_those_of_a_shell() {
+        for (pattern, text, fits) in [
+            ("*", "anything", true),
+            ("*-[0-9]*", "db-0", true),
+            ("*-[0-9]*", "db", false),
+            ("db-?", "db-10", false),
+            ("{db,mq}-*", "mq-1", true),
+        ] {
+            let pattern: Pattern = pattern.parse().unwrap();
+            assert_eq!(pattern.matches(text), fits, "{pattern} {text}");
+        }
+        assert!("[".parse::<Pattern>().is_err());
+    }
+}

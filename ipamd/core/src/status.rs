@@ -82,3 +82,6 @@ fn status(pool: &PoolBook) -> PoolStatus {
         free: pool.free_count(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ impl Book {
 fn rounded(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,3 +253,6 @@ fn joined(notes: [&str; 2]) -> String {
     let notes: Vec<_> = notes.into_iter().filter(|note| !note.is_empty()).collect();
     notes.join("; ")
 }
+
+#[cfg(test)]
+mod tests;

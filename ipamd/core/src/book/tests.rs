@@ -19,6 +19,7 @@ use world::{AddressPick, Op};
 /// Operations of one case, and cases of one run: together 102,400 operations.
 const OPERATIONS: usize = 200;
 const CASES: u32 = 512;
+const CHECK_EVERY: usize = 5;
 
 /// The book under test and the model, in step.
 struct Pair {
@@ -69,6 +70,9 @@ impl Pair {
             Op::Reconfigure { variant } => self.reconfigure(*variant),
             Op::Adopt { sandbox, pick } => self.adopt(*sandbox, *pick),
         }
+    }
+
+    fn check(&self) {
         invariants::check(&self.book);
         self.model.compare(&self.book);
     }
@@ -200,11 +204,23 @@ impl Pair {
     fn reload(&mut self) {
         let restored = Book::restore(self.book.settings().clone(), self.book.records());
         assert_eq!(restored, Ok(self.book.clone()));
-        let stored: Vec<_> = self.book.records().collect();
-        let text = serde_json::to_string(&stored).unwrap();
-        let read: Vec<Record> = serde_json::from_str(&text).unwrap();
-        assert_eq!(read, stored);
         self.book = restored.unwrap();
+    }
+
+    /// What is stored is text or bytes: nothing may be lost on the way.
+    fn write_and_read(&self) {
+        let records: Vec<_> = self.book.records().collect();
+        let text = serde_json::to_string(&records).unwrap();
+        assert_eq!(serde_json::from_str::<Vec<Record>>(&text).unwrap(), records);
+        let keys: BTreeSet<_> = records
+            .iter()
+            .map(|record| record.key().to_bytes())
+            .collect();
+        assert_eq!(
+            keys.len(),
+            records.len(),
+            "each record has a key of its own"
+        );
     }
 
     fn reconfigure(&mut self, variant: usize) {
@@ -247,9 +263,15 @@ proptest! {
         operations in proptest::collection::vec(world::operation(), OPERATIONS)
     ) {
         let mut pair = Pair::new();
-        for operation in &operations {
+        for (index, operation) in operations.iter().enumerate() {
             pair.run(operation);
+            // A wrong index stays wrong: looking now and then finds it as surely.
+            if index % CHECK_EVERY == 0 {
+                pair.check();
+            }
         }
+        pair.check();
         pair.reload();
+        pair.write_and_read();
     }
 }

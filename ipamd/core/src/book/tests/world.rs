@@ -1,6 +1,7 @@
 //! A small world: two networks, two racks, few addresses, and everybody after them.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -87,60 +88,110 @@ impl AddressPick {
     }
 }
 
-fn pick() -> impl Strategy<Value = AddressPick> {
-    (0..4_usize, 0..16_u8).prop_map(|(subnet, host)| AddressPick { subnet, host })
+/// A random number, spent bit by bit. One integer per operation generates and shrinks far faster than a tree of
+/// strategies does.
+struct Bits(u64);
+
+impl Bits {
+    fn below(&mut self, bound: u64) -> usize {
+        let drawn = self.0 % bound;
+        self.0 /= bound;
+        drawn.try_into().unwrap()
+    }
+
+    fn one_in(&mut self, bound: u64) -> bool {
+        self.below(bound) == bound as usize - 1
+    }
+
+    fn byte(&mut self, bound: u64) -> u8 {
+        self.below(bound).try_into().unwrap()
+    }
+
+    fn pick(&mut self) -> AddressPick {
+        AddressPick {
+            subnet: self.below(4),
+            host: self.byte(16),
+        }
+    }
+
+    fn network(&mut self) -> usize {
+        self.below(2)
+    }
+
+    fn ask(&mut self) -> Ask {
+        Ask {
+            who: self.below(10),
+            sandbox: self.below(14),
+            ifname: usize::from(self.one_in(10)),
+            networks: match self.below(10) {
+                0..=3 => vec![0, 1],
+                4..=6 => vec![0],
+                7 | 8 => vec![1],
+                _ => vec![2],
+            },
+            wish: self.one_in(5).then(|| self.pick()),
+            mac: self.one_in(10).then(|| mac_index(self)),
+        }
+    }
+
+    fn milliseconds(&mut self) -> i64 {
+        match self.below(8) {
+            0..=5 => self.below(90_000).try_into().unwrap(),
+            6 => 86_400_000,
+            _ => -i64::try_from(self.below(90_000)).unwrap(),
+        }
+    }
 }
 
-fn ask() -> impl Strategy<Value = Ask> {
-    let networks = prop_oneof![
-        3 => Just(vec![0]),
-        2 => Just(vec![1]),
-        4 => Just(vec![0, 1]),
-        1 => Just(vec![2]),
-    ];
-    (
-        0..10_usize,
-        0..14_usize,
-        prop_oneof![9 => Just(0_usize), 1 => Just(1_usize)],
-        networks,
-        prop_oneof![8 => Just(None), 2 => pick().prop_map(Some)],
-        prop_oneof![9 => Just(None), 1 => (0..6_u8).prop_map(Some)],
-    )
-        .prop_map(|(who, sandbox, ifname, networks, wish, mac)| Ask {
-            who,
-            sandbox,
-            ifname,
-            networks,
-            wish,
-            mac,
-        })
+fn mac_index(bits: &mut Bits) -> u8 {
+    bits.byte(6)
+}
+
+fn decode(kind: u8, mut bits: Bits) -> Op {
+    let bits = &mut bits;
+    match kind {
+        0..30 => Op::Allocate(bits.ask()),
+        30..50 => Op::Release {
+            pick: bits.below(1 << 32),
+        },
+        50..62 => Op::Pass {
+            milliseconds: bits.milliseconds(),
+        },
+        62..74 => Op::Expire,
+        74..82 => Op::Free {
+            quarantine: bits.one_in(2),
+            network: bits.network(),
+            pick: bits.pick(),
+        },
+        82..85 => Op::Reserve {
+            who: bits.one_in(2).then(|| bits.below(10)),
+            network: bits.network(),
+            pick: bits.one_in(2).then(|| bits.pick()),
+        },
+        85..87 => Op::Conflict {
+            network: bits.network(),
+            pick: bits.pick(),
+            mac: mac_index(bits),
+        },
+        87..91 => Op::Clear {
+            network: bits.network(),
+            pick: bits.pick(),
+        },
+        91..95 => Op::Reload,
+        95 => Op::Reboot,
+        96 => Op::Collect { keep: bits.0 },
+        97..100 => Op::Reconfigure {
+            variant: bits.below(4),
+        },
+        _ => Op::Adopt {
+            sandbox: bits.below(14),
+            pick: bits.pick(),
+        },
+    }
 }
 
 pub(super) fn operation() -> impl Strategy<Value = Op> {
-    let network = || 0..2_usize;
-    let pass = prop_oneof![
-        6 => 0..90_000_i64,
-        1 => Just(86_400_000_i64),
-        1 => -90_000..0_i64,
-    ];
-    prop_oneof![
-        30 => ask().prop_map(Op::Allocate),
-        20 => any::<usize>().prop_map(|pick| Op::Release { pick }),
-        1 => any::<u64>().prop_map(|keep| Op::Collect { keep }),
-        3 => (proptest::option::of(0..10_usize), network(), proptest::option::of(pick()))
-            .prop_map(|(who, network, pick)| Op::Reserve { who, network, pick }),
-        8 => (network(), pick(), any::<bool>())
-            .prop_map(|(network, pick, quarantine)| Op::Free { network, pick, quarantine }),
-        2 => (network(), pick(), 0..6_u8)
-            .prop_map(|(network, pick, mac)| Op::Conflict { network, pick, mac }),
-        4 => (network(), pick()).prop_map(|(network, pick)| Op::Clear { network, pick }),
-        12 => pass.prop_map(|milliseconds| Op::Pass { milliseconds }),
-        12 => Just(Op::Expire),
-        4 => Just(Op::Reload),
-        1 => Just(Op::Reboot),
-        3 => (0..4_usize).prop_map(|variant| Op::Reconfigure { variant }),
-        2 => (0..14_usize, pick()).prop_map(|(sandbox, pick)| Op::Adopt { sandbox, pick }),
-    ]
+    (0..102_u8, any::<u64>()).prop_map(|(kind, bits)| decode(kind, Bits(bits)))
 }
 
 /// The networks of the world; the last has no pool.
@@ -250,6 +301,11 @@ fn pool(name: &str, network_index: usize, rack: &str, subnet: &str, ranges: &[&s
 /// 0: as installed. 1: the first pool gives up two addresses. 2: the node moves to another rack. 3: a new IPv6 pool
 /// makes the internal network dual stack, and addresses no longer rest.
 pub(super) fn settings(variant: usize) -> ValidSettings {
+    static ALL: LazyLock<[ValidSettings; 4]> = LazyLock::new(|| [0, 1, 2, 3].map(built));
+    ALL[variant].clone()
+}
+
+fn built(variant: usize) -> ValidSettings {
     let first = if variant == 1 {
         "10.0.0.2-10.0.0.5"
     } else {
