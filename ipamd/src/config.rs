@@ -6,6 +6,7 @@
 mod check;
 mod file;
 mod problem;
+mod value;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -152,3 +152,34 @@ impl CommandError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto_ipam::v1::Reason;
+
+    use super::*;
+
+    #[test]
+    fn exit_code_tells_refusal_deadline_and_failure_apart() {
+        let refusal = Refusal {
+            reason: Reason::AddressTaken,
+            message: "taken".to_owned(),
+            advice: "wait".to_owned(),
+        };
+        let cases = [
+            (refusal.into_status(Code::AlreadyExists), 3, "taken; wait"),
+            (
+                Status::cancelled("Timeout expired"),
+                4,
+                "did not list in time",
+            ),
+            (Status::deadline_exceeded(""), 4, "did not list in time"),
+            (Status::unimplemented("no such call"), 1, "no such call"),
+        ];
+        for (status, code, words) in cases {
+            let error = CommandError::call("list", &status);
+            assert_eq!(error.exit_code(), ExitCode::from(code), "{error}");
+            assert!(error.to_string().contains(words), "{error}");
+        }
+    }
+}

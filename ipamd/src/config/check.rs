@@ -2,11 +2,9 @@
 //!
 //! Never stops at the first problem.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use ipamd_core::{Hold, Pattern, Pool, Rule, Settings, SettingsError, Subject};
@@ -17,6 +15,7 @@ use toml::Spanned;
 
 use super::file::{Daemon, File, PoolSection, ProbeSection, RouteSection, RuleSection, Text};
 use super::problem::Problems;
+use super::value::{Noted, duration, number, parse, parse_all, parse_optional};
 use super::{
     Config, DEFAULT_AUDIT_KEEP, DEFAULT_CNI_RESULTS, DEFAULT_METRICS, DEFAULT_QUARANTINE,
     DEFAULT_SOCKET, DEFAULT_STORE,
@@ -71,7 +70,7 @@ pub(super) fn check(
         Ok(settings) => settings,
         Err(errors) => {
             for error in errors {
-                note(&error, &sections, problems);
+                note(&error, daemon, &sections, problems);
             }
             return None;
         }
@@ -271,116 +270,28 @@ fn absolute(
     text.get_ref().into()
 }
 
-fn parse<T: FromStr<Err: Display>>(
-    subject: &str,
-    key: &str,
-    text: &Text,
-    problems: &mut Problems<'_>,
-) -> Option<T> {
-    match text.get_ref().parse() {
-        Ok(value) => Some(value),
-        Err(error) => {
-            let written = text.get_ref();
-            let error = error.to_string();
-            // Most of our errors quote the text already; those of the standard library do not.
-            let problem = if error.contains(written.as_str()) {
-                format!("{subject}{key}: {error}")
-            } else {
-                format!("{subject}{key}: {written:?}: {error}")
-            };
-            problems.at(Some(text.span()), problem);
-            None
-        }
-    }
-}
-
-/// A problem was noted.
-struct Noted;
-
-fn parse_optional<T: FromStr<Err: Display>>(
-    subject: &str,
-    key: &str,
-    text: Option<&Text>,
-    problems: &mut Problems<'_>,
-) -> Result<Option<T>, Noted> {
-    match text {
-        None => Ok(None),
-        Some(text) => parse(subject, key, text, problems).map(Some).ok_or(Noted),
-    }
-}
-
-/// `None` when any is wrong, after all were looked at.
-fn parse_all<T: FromStr<Err: Display>>(
-    subject: &str,
-    key: &str,
-    texts: &[Text],
-    problems: &mut Problems<'_>,
-) -> Option<Vec<T>> {
-    let values: Vec<_> = texts
-        .iter()
-        .map(|text| parse(subject, key, text, problems))
-        .collect();
-    values.into_iter().collect()
-}
-
-/// A duration; `None` where nothing is written or it is wrong.
-fn duration(
-    subject: &str,
-    key: &str,
-    text: Option<&Text>,
-    problems: &mut Problems<'_>,
-) -> Option<Duration> {
-    let text = text?;
-    let Period(duration) = parse(subject, key, text, problems)?;
-    Some(duration)
-}
-
-/// A duration as an operator writes it.
-struct Period(Duration);
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not \"forever\", \"none\" or a duration such as \"10m\"")]
-struct ParsePeriodError(String);
-
-impl FromStr for Period {
-    type Err = ParsePeriodError;
-
-    fn from_str(text: &str) -> Result<Self, ParsePeriodError> {
-        match text {
-            "forever" => Ok(Self(Duration::MAX)),
-            "none" => Ok(Self(Duration::ZERO)),
-            _ => humantime::parse_duration(text)
-                .map(Self)
-                .map_err(|_| ParsePeriodError(text.to_owned())),
-        }
-    }
-}
-
-fn number(
-    subject: &str,
-    key: &str,
-    number: Option<&Spanned<i64>>,
-    (least, most): (i64, i64),
-    problems: &mut Problems<'_>,
-) -> Option<u32> {
-    let number = number?;
-    let value = *number.get_ref();
-    if !(least..=most).contains(&value) {
-        let problem = format!("{subject}{key}: {value} is not between {least} and {most}");
-        problems.at(Some(number.span()), problem);
-    }
-    value.try_into().ok()
-}
-
 /// Notes what the whole contradicts, at the key it is about.
-fn note(error: &SettingsError, sections: &[&Spanned<PoolSection>], problems: &mut Problems<'_>) {
+fn note(
+    error: &SettingsError,
+    daemon: &Daemon,
+    sections: &[&Spanned<PoolSection>],
+    problems: &mut Problems<'_>,
+) {
     let SettingsError {
         subject,
         field,
         reason,
     } = error;
     match subject {
-        Subject::Node => problems.at(None, format!("{field}: {reason}")),
+        Subject::Node => {
+            let text = match *field {
+                "rack" => daemon.rack.as_ref(),
+                "node" => daemon.node.as_ref(),
+                "audit_keep" => daemon.audit_keep.as_ref(),
+                _ => None,
+            };
+            problems.at(text.map(Spanned::span), format!("{field}: {reason}"));
+        }
         Subject::Pool { index, name } => {
             let section = sections.get(*index);
             let place = section.map(|section| key_place(section, field, reason));

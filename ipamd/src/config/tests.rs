@@ -83,6 +83,12 @@ const BAD: &[(&str, &str, &str, &[&str])] = &[
         &["rack", "is missing"],
     ),
     (
+        "rack = \"a\"\nsocket",
+        "rack = \"b\"\nsocket",
+        ":3:8:",
+        &["rack", "no pool belongs to rack b"],
+    ),
+    (
         "node = \"n1\"",
         "nodes = \"n1\"",
         ":2:1:",

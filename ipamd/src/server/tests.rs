@@ -81,7 +81,7 @@ impl World {
         let (world, task) = Self::new();
         world.tasks.spawn("ledger", task.run(world.tasks.token()));
         let mut status = world.service.ledger.status();
-        let serving = status.wait_for(|status| status.phase == crate::ledger::Phase::Serving);
+        let serving = status.wait_for(|status| status.phase == ledger::Phase::Serving);
         drop(serving.await.unwrap());
         world
     }
@@ -112,17 +112,17 @@ fn ledger_config(config: &Config, boot_id: PathBuf) -> LedgerConfig {
     }
 }
 
-fn attachment(sandbox: &str) -> Option<v1::Attachment> {
-    Some(v1::Attachment {
+fn attachment(sandbox: &str) -> v1::Attachment {
+    v1::Attachment {
         cni_network: "bank".to_owned(),
         sandbox: sandbox.to_owned(),
         ifname: "eth0".to_owned(),
-    })
+    }
 }
 
 fn add(pod: &str, sandbox: &str) -> v1::AllocateRequest {
     v1::AllocateRequest {
-        attachment: attachment(sandbox),
+        attachment: Some(attachment(sandbox)),
         pod_namespace: "prod".to_owned(),
         pod_name: pod.to_owned(),
         interfaces: vec![v1::InterfaceRequest {
@@ -134,7 +134,7 @@ fn add(pod: &str, sandbox: &str) -> v1::AllocateRequest {
     }
 }
 
-fn refusal<T: std::fmt::Debug>(outcome: Result<T, tonic::Status>) -> (Code, Refusal) {
+fn refusal<T: std::fmt::Debug>(outcome: Result<T, Status>) -> (Code, Refusal) {
     let status = outcome.unwrap_err();
     let refusal = Refusal::from_status(&status).unwrap_or_else(|| panic!("no refusal in {status}"));
     assert!(!refusal.advice.is_empty(), "{refusal:?} gives no advice");
@@ -234,7 +234,7 @@ async fn refusals_carry_reason_and_advice() {
     );
 
     let check = v1::CheckRequest {
-        attachment: attachment("c1"),
+        attachment: Some(attachment("c1")),
         interfaces: vec![v1::CheckInterface {
             ifname: "eth0".to_owned(),
             mac: String::new(),
@@ -276,7 +276,7 @@ async fn released_address_is_told_of_by_who_and_why() {
         .await
         .unwrap();
     let release = v1::ReleaseRequest {
-        attachment: attachment("c1"),
+        attachment: Some(attachment("c1")),
     };
     let released = service
         .release(Request::new(release.clone()))
