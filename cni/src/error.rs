@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use cni_datapath::check::CheckError;
 use cni_datapath::fault::Fault;
 use cni_datapath::netns::{EnterNetnsError, OpenNetnsError};
-use cni_datapath::node_address::FindNodeAddressesError;
+use cni_datapath::node_address::ObserveNodeAddressesError;
 use cni_datapath::ports::ObservePortsError;
 use cni_datapath::segment::{EnsureSegmentError, ObserveSegmentError};
 use cni_datapath::unwire::UnwireErrors;
@@ -149,7 +149,7 @@ pub(crate) enum CallError {
     NodeAddresses {
         /// Why.
         #[source]
-        source: FindNodeAddressesError,
+        source: ObserveNodeAddressesError,
     },
     /// ipamd.
     #[error("{doing}")]

@@ -3,10 +3,12 @@
 //! Whatever fails after ipamd was asked gives the addresses back, with one exception: where the attachment turns out to
 //! be wired whole already, they are in use.
 
+use std::net::IpAddr;
+
 use cni_datapath::check::check;
 use cni_datapath::fault::Fault;
 use cni_datapath::netns::Netns;
-use cni_datapath::node_address;
+use cni_datapath::node_address::NodeAddresses;
 use cni_datapath::segment::{EnsuredSegment, ensure};
 use cni_datapath::unwire::unwire;
 use cni_datapath::wire::{Wired, wire};
@@ -14,7 +16,7 @@ use cni_datapath::wiring::Wiring;
 use cni_spec::{Asked, Document, NetConf, NodeReach, Target, Verb};
 use proto_ids::{AllocateRequest, Attachment, Grant};
 
-use super::container::{existing, has_ports, open};
+use super::container::{existing, has_ports, node_addresses, open};
 use super::{Answer, node};
 use crate::add_plan::{self, Planned, Site};
 use crate::error::CallError;
@@ -87,36 +89,43 @@ fn leftover(
     }
 }
 
-/// Ensures the bridge of every interface and finds the node's addresses there.
+/// Ensures the bridge of every interface, and then finds the node's addresses there: a take-over moves them.
 fn sites(conf: &NetConf, planned: &[Planned<'_>]) -> Result<Vec<Site>, CallError> {
     let node = node(&conf.daemon);
-    let mut sites = Vec::with_capacity(planned.len());
-    for one in planned {
-        let segment = ensure(&add_plan::segment(one.network), &node).map_err(|source| {
-            CallError::Segment {
-                network: one.network.name.clone(),
-                source,
-            }
-        })?;
-        let node_addresses = match &one.network.node_reach {
-            NodeReach::Off => Vec::new(),
-            // An operator's filtering bridge on which the node has no device of its own: nothing to reach it by.
-            _ if segment.node_link.is_none() => Vec::new(),
-            NodeReach::Named(named) => named.clone(),
-            NodeReach::Found => {
-                let links: Vec<_> = [&segment.bridge, &segment.port, &segment.segment.uplink]
-                    .into_iter()
-                    .chain(segment.node_link.as_ref().map(|link| &link.name))
-                    .collect();
-                node_address::find(&links).map_err(|source| CallError::NodeAddresses { source })?
-            }
-        };
-        sites.push(Site {
+    let ensured = planned.iter().map(|one| {
+        ensure(&add_plan::segment(one.network), &node).map_err(|source| CallError::Segment {
+            network: one.network.name.clone(),
+            source,
+        })
+    });
+    let ensured: Vec<EnsuredSegment> = ensured.collect::<Result<_, _>>()?;
+    let addresses = node_addresses(planned)?;
+    Ok(ensured
+        .into_iter()
+        .zip(planned)
+        .map(|(segment, one)| Site {
+            node_addresses: reached(&one.network.node_reach, &segment, &addresses),
             segment,
-            node_addresses,
-        });
+        })
+        .collect())
+}
+
+/// The addresses of the node that Pods on the segment shall reach.
+fn reached(reach: &NodeReach, segment: &EnsuredSegment, node: &NodeAddresses) -> Vec<IpAddr> {
+    // Without it, on an operator's filtering bridge, the node has no device of its own: nothing to reach it by.
+    let Some(node_link) = &segment.node_link else {
+        return Vec::new();
+    };
+    match reach {
+        NodeReach::Off => Vec::new(),
+        NodeReach::Named(named) => named.clone(),
+        NodeReach::Found => node.reached_on(&[
+            &node_link.name,
+            &segment.bridge,
+            &segment.port,
+            &segment.segment.uplink,
+        ]),
     }
-    Ok(sites)
 }
 
 /// A note of an earlier, failed ADD of the same key would end the new attachment. Where it cannot be withdrawn, the ADD

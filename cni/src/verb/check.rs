@@ -1,13 +1,14 @@
 //! CHECK: the kernel and ipamd's book against the result that the ADD was answered with.
 
+use std::net::IpAddr;
+
 use cni_datapath::check::check;
-use cni_datapath::node_address;
 use cni_datapath::ports::ports;
 use cni_datapath::segment::status;
 use cni_spec::{Asked, Document, NetConf, NodeReach, Target, Verb};
 use proto_ids::{AllocateRequest, Attachment, Identity};
 
-use super::container::open;
+use super::container::{node_addresses, open};
 use super::node;
 use crate::add_plan::{self, Planned};
 use crate::check_plan;
@@ -81,23 +82,20 @@ fn identity_on_ports(attachment: &Attachment) -> Result<Option<Identity>, CallEr
 }
 
 /// The node's addresses of now, per interface.
-fn reachable(
-    conf: &NetConf,
-    planned: &[Planned<'_>],
-) -> Result<Vec<Vec<std::net::IpAddr>>, CallError> {
-    let found =
-        |one: &Planned<'_>| match &one.network.node_reach {
-            NodeReach::Off => Ok(Vec::new()),
-            NodeReach::Named(named) => Ok(named.clone()),
-            NodeReach::Found => {
-                let segment = status(&add_plan::segment(one.network), &node(&conf.daemon))
-                    .map_err(|source| CallError::ObserveSegment {
-                        network: one.network.name.clone(),
-                        source,
-                    })?;
-                let links: Vec<_> = segment.bridge.iter().chain([&segment.uplink]).collect();
-                node_address::find(&links).map_err(|source| CallError::NodeAddresses { source })
-            }
-        };
-    planned.iter().map(found).collect()
+fn reachable(conf: &NetConf, planned: &[Planned<'_>]) -> Result<Vec<Vec<IpAddr>>, CallError> {
+    let addresses = node_addresses(planned)?;
+    let of = |one: &Planned<'_>| match &one.network.node_reach {
+        NodeReach::Off => Ok(Vec::new()),
+        NodeReach::Named(named) => Ok(named.clone()),
+        NodeReach::Found => {
+            let segment = status(&add_plan::segment(one.network), &node(&conf.daemon));
+            let segment = segment.map_err(|source| CallError::ObserveSegment {
+                network: one.network.name.clone(),
+                source,
+            })?;
+            let links: Vec<_> = segment.bridge.iter().chain([&segment.uplink]).collect();
+            Ok(addresses.reached_on(&links))
+        }
+    };
+    planned.iter().map(of).collect()
 }

@@ -5,8 +5,11 @@ use std::io;
 use std::path::Path;
 
 use cni_datapath::netns::Netns;
+use cni_datapath::node_address::NodeAddresses;
+use cni_spec::NodeReach;
 use proto_ids::{Attachment, IfName};
 
+use crate::add_plan::Planned;
 use crate::error::CallError;
 use crate::request;
 
@@ -56,6 +59,15 @@ fn names(table: &str) -> Vec<String> {
         .filter_map(|line| line.rsplit_once(':'))
         .map(|(name, _)| name.trim().to_owned())
         .collect()
+}
+
+/// The node's addresses, looked for only where a network wants them found.
+pub(super) fn node_addresses(planned: &[Planned<'_>]) -> Result<NodeAddresses, CallError> {
+    let wanted = |one: &Planned<'_>| one.network.node_reach == NodeReach::Found;
+    if !planned.iter().any(wanted) {
+        return Ok(NodeAddresses::default());
+    }
+    NodeAddresses::observe().map_err(|source| CallError::NodeAddresses { source })
 }
 
 /// Whether the node has a port of this attachment.
