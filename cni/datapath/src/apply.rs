@@ -365,23 +365,14 @@ impl<'a> Applier<'a> {
         Ok(vec![(link::tune_ipv4(inside.index, settings), true)])
     }
 
+    /// Waits until frames pass both ways: the port forwards, and the queue of the interface inside is open. Without the
+    /// latter (linkwatch opens it in its own time) announcements would be dropped without an error.
     fn await_forwarding(&mut self, steps: &[Step]) -> Result<(), ApplyError> {
         let started = Instant::now();
         for step in steps {
-            let index = self.ports[step.nic]
-                .as_ref()
-                .map(|port| port.index)
-                .ok_or_else(|| self.vanished(step.nic))?;
             // Asking for a link also makes the kernel bring its operational state up to date (since 6.8), so that
-            // the first look nearly always sees the port forward.
-            loop {
-                let reply = self.sockets.node.call(&link::get_index(index));
-                let port = link::found(reply)
-                    .map_err(|source| self.refused(step, source))?
-                    .ok_or_else(|| self.vanished(step.nic))?;
-                if port.port.is_some_and(|port| port.forwarding) {
-                    break;
-                }
+            // the first look nearly always sees both.
+            while !(self.forwards(step)? && self.runs(step)?) {
                 if started.elapsed() > FORWARDING_DEADLINE {
                     return Err(ApplyError::NotForwarding {
                         ifname: self.desired[step.nic].pair.inside.clone(),
@@ -393,6 +384,26 @@ impl<'a> Applier<'a> {
             }
         }
         Ok(())
+    }
+
+    fn forwards(&mut self, step: &Step) -> Result<bool, ApplyError> {
+        let index = self.ports[step.nic].as_ref().map(|port| port.index);
+        let index = index.ok_or_else(|| self.vanished(step.nic))?;
+        let reply = self.sockets.node.call(&link::get_index(index));
+        let port = link::found(reply)
+            .map_err(|source| self.refused(step, source))?
+            .ok_or_else(|| self.vanished(step.nic))?;
+        Ok(port.port.is_some_and(|port| port.forwarding))
+    }
+
+    fn runs(&mut self, step: &Step) -> Result<bool, ApplyError> {
+        let index = self.insides[step.nic].as_ref().map(|inside| inside.index);
+        let index = index.ok_or_else(|| self.vanished(step.nic))?;
+        let reply = self.sockets.pod.call(&link::get_index(index));
+        let inside = link::found(reply)
+            .map_err(|source| self.refused(step, source))?
+            .ok_or_else(|| self.vanished(step.nic))?;
+        Ok(inside.running)
     }
 
     fn announce(&mut self, steps: &[Step]) -> Result<(), ApplyError> {

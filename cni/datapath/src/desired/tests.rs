@@ -112,12 +112,12 @@ fn static_routes_go_by_their_own_gateway_or_the_pools() {
         route("172.16.0.0/12", None),
         route("fd77::/16", None),
     ];
-    let routed = Interface {
+    let inner = Interface {
         routes,
         ..interface("eth0", "up0", &[V4])
     };
     assert_eq!(
-        routes_of(routed),
+        routes_of(inner),
         [
             "10.0.0.0/8 via 10.20.1.254 metric 7 mtu 1400",
             "172.16.0.0/12 via 10.20.1.1 metric 7 mtu 1400",

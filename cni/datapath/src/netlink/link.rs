@@ -28,6 +28,8 @@ pub(crate) struct Link {
     pub(crate) up: bool,
     /// Up, and the other end answers.
     pub(crate) carrier: bool,
+    /// Operational: the kernel has opened its queue. With carrier but not running, what is sent is dropped silently.
+    pub(crate) running: bool,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) mtu: u32,
     pub(crate) alias: Option<String>,
@@ -90,6 +92,7 @@ impl From<LinkMessage> for Link {
             index: message.header.index,
             up: flags.contains(LinkFlags::Up),
             carrier: flags.contains(LinkFlags::Up | LinkFlags::LowerUp),
+            running: flags.contains(LinkFlags::Running),
             ..Self::default()
         };
         for attribute in message.attributes {

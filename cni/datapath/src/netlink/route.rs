@@ -215,7 +215,7 @@ pub(crate) fn describe(message: &RouteMessage) -> String {
                 text.extend(ip(address).map(|source| format!(" src {source}")));
             }
             RouteAttribute::Priority(metric) => {
-                text.extend([" metric ".to_owned(), metric.to_string()])
+                text.extend([" metric ".to_owned(), metric.to_string()]);
             }
             RouteAttribute::Table(table) => text.extend([" table ".to_owned(), table.to_string()]),
             _ => {}

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 
+use netlink_packet_route::link::InetDevConf;
 use proto_ids::{IfName, MacAddr};
 
 use super::mark::{Mark, State};
@@ -172,9 +173,6 @@ impl Maker<'_> {
     /// A bridge that takes over answers for the node and keeps its link-local address; another has nothing to say.
     fn silence(&mut self, step: Step, name: &IfName) -> Result<(), EnsureSegmentError> {
         let link = self.find(step, name)?;
-        if link.ipv6.is_none() {
-            return Ok(());
-        }
         let path = format!("/proc/sys/net/ipv6/conf/{name}/accept_ra");
         match fs::write(&path, "0") {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -189,7 +187,15 @@ impl Maker<'_> {
         if self.plan.mode == UplinkMode::TakeOver && *name == self.plan.bridge {
             return Ok(());
         }
-        self.all(step, &[link::no_own_ipv6(link.index)])
+        // Loose even where the node is strict (the kernel takes the larger value): a Pod with two networks answers the
+        // node by one of them.
+        let mut settings = InetDevConf::default();
+        settings.rp_filter = 2;
+        self.all(step, &[link::tune_ipv4(link.index, settings)])?;
+        match link.ipv6 {
+            Some(_) => self.all(step, &[link::no_own_ipv6(link.index)]),
+            None => Ok(()),
+        }
     }
 
     /// Best effort after a failure that is reported: the mark tells the next call what is left.

@@ -151,6 +151,8 @@ impl EnsureSegmentError {
             Self::UplinkMissing { .. } => Fault::UplinkMissing,
             Self::NeedsTakeOver { .. } => Fault::NeedsTakeOver,
             Self::Conflict { .. } | Self::Unsettled { .. } => Fault::UplinkConflict,
+            // The NIC is macvlan's or another bridge's, which only the kernel knows.
+            Self::Step { source, .. } if source.is(&[libc::EBUSY]) => Fault::UplinkConflict,
             Self::RolledBack { .. } => Fault::RolledBack,
             Self::Lock(error) => error.fault(),
             Self::Observe { .. }

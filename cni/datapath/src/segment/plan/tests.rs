@@ -214,7 +214,7 @@ fn whatever_somebody_else_made_is_refused_with_advice() {
     let existing = segment(Some(UplinkMode::Existing), None);
     let asked_plain = segment(Some(UplinkMode::Plain), None);
     let filtering = segment(None, Some((120, VlanMode::Filtering)));
-    let cases = [
+    let cases = vec![
         (&plain, foreign_name, "Berth did not make"),
         (&plain, down, "is down"),
         (&plain, bonded, "which is no bridge"),
