@@ -60,7 +60,7 @@ const NETNS_BUDGET: Duration = Duration::from_secs(25 * 60);
 const CONTAINERD_BUDGET: Duration = Duration::from_secs(10 * 60);
 
 /// Without KVM: booting takes a quarter of a minute, everything after it some ten times as long as outside.
-const VLAN_BUDGET: Duration = Duration::from_secs(10 * 60);
+const VLAN_BUDGET: Duration = Duration::from_secs(15 * 60);
 
 /// Runs the tiers asked for.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
