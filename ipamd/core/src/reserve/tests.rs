@@ -16,7 +16,7 @@ fn reserve(book: &mut Book, request: &ReserveRequest) -> Vec<BindingView> {
     let plan = book.reserve(request, at(0)).unwrap();
     book.apply(&plan.changes);
     for view in &plan.bindings {
-        assert_eq!(book.who(view.address), [view.clone()]);
+        assert_eq!(book.who(view.address), std::slice::from_ref(view));
     }
     plan.bindings
 }

@@ -29,40 +29,41 @@ fn route(dst: &str, via: Option<&str>) -> Route {
 
 #[test]
 fn what_contradicts_itself_is_refused_by_pool_and_field() {
-    let cases: [(&'static str, fn(&mut Pool)); 15] = [
+    type Change = fn(&mut Pool);
+    let cases: [(&'static str, Change); 15] = [
         ("subnet", |pool| {
-            pool.subnet = "10.20.1.9/24".parse().unwrap()
+            pool.subnet = "10.20.1.9/24".parse().unwrap();
         }),
         ("ranges", |pool| {
-            pool.ranges = vec!["10.20.2.1-10.20.2.9".parse().unwrap()]
+            pool.ranges = vec!["10.20.2.1-10.20.2.9".parse().unwrap()];
         }),
         ("ranges", |pool| {
-            pool.ranges = vec!["10.20.1.250-10.20.2.2".parse().unwrap()]
+            pool.ranges = vec!["10.20.1.250-10.20.2.2".parse().unwrap()];
         }),
         ("ranges", |pool| {
-            pool.ranges = vec!["10.20.1.255".parse().unwrap()]
+            pool.ranges = vec!["10.20.1.255".parse().unwrap()];
         }),
         ("ranges", |pool| {
-            pool.exclude = vec!["10.20.1.0/24".parse().unwrap()]
+            pool.exclude = vec!["10.20.1.0/24".parse().unwrap()];
         }),
         ("exclude", |pool| {
-            pool.exclude = vec!["10.30.0.0/24".parse().unwrap()]
+            pool.exclude = vec!["10.30.0.0/24".parse().unwrap()];
         }),
         ("exclude", |pool| {
-            pool.exclude = vec!["fd00::1".parse().unwrap()]
+            pool.exclude = vec!["fd00::1".parse().unwrap()];
         }),
         ("gateway", |pool| pool.gateway = Some(ip("10.20.2.1"))),
         ("gateway", |pool| pool.gateway = Some(ip("10.20.1.255"))),
         ("gateway", |pool| pool.gateway = Some(ip("fd00::1"))),
         ("routes", |pool| {
-            pool.routes = vec![route("10.0.0.0/8", Some("10.20.2.9"))]
+            pool.routes = vec![route("10.0.0.0/8", Some("10.20.2.9"))];
         }),
         ("routes", |pool| pool.routes = vec![route("fd00::/8", None)]),
         ("routes", |pool| {
-            pool.routes = vec![route("0.0.0.0/0", None)]
+            pool.routes = vec![route("0.0.0.0/0", None)];
         }),
         ("routes", |pool| {
-            pool.routes = vec![route("10.0.0.1/8", None)]
+            pool.routes = vec![route("10.0.0.1/8", None)];
         }),
         ("routes", |pool| {
             pool.gateway = None;

@@ -397,24 +397,7 @@ impl Model {
         }
         let on = Some((request.attachment.clone(), interface.ifname.clone()));
         let Some(bond) = self.bonds.get(&(network.clone(), identity.clone())) else {
-            let this = unnamed.iter().position(|(_, bond)| {
-                bond.on == on && bond.addresses.iter().all(|&a| self.is_here(network, a))
-            });
-            for (index, (other, _)) in unnamed.iter().enumerate() {
-                if Some(index) != this {
-                    next.dissolve(network, other, true, now);
-                }
-            }
-            let Some(&(other, bond)) = this.map(|index| &unnamed[index]) else {
-                return self.bind(next, request, interface);
-            };
-            differs(bond, interface)?;
-            next.bonds.remove(&(network.clone(), other.clone()));
-            return Ok(Bond {
-                addresses: bond.addresses.clone(),
-                mac: bond.mac,
-                ..self.blank(request, on)
-            });
+            return self.name(next, request, interface, unnamed, now);
         };
         differs(bond, interface)?;
         for (other, _) in unnamed {
@@ -436,6 +419,50 @@ impl Model {
                 return Err(Reason::AddressTaken);
             }
         }
+        self.take_over(next, request, interface, bond, now)
+    }
+
+    fn name(
+        &self,
+        next: &mut Self,
+        request: &AllocateRequest,
+        interface: &InterfaceRequest,
+        unnamed: &[(&Identity, &Bond)],
+        now: Timestamp,
+    ) -> Result<Bond, Reason> {
+        let network = &interface.network;
+        let on = Some((request.attachment.clone(), interface.ifname.clone()));
+        let this = unnamed.iter().position(|(_, bond)| {
+            bond.on == on && bond.addresses.iter().all(|&a| self.is_here(network, a))
+        });
+        for (index, (other, _)) in unnamed.iter().enumerate() {
+            if Some(index) != this {
+                next.dissolve(network, other, true, now);
+            }
+        }
+        let Some(&(other, bond)) = this.map(|index| &unnamed[index]) else {
+            return self.bind(next, request, interface);
+        };
+        differs(bond, interface)?;
+        next.bonds.remove(&(network.clone(), other.clone()));
+        Ok(Bond {
+            addresses: bond.addresses.clone(),
+            mac: bond.mac,
+            ..self.blank(request, on)
+        })
+    }
+
+    fn take_over(
+        &self,
+        next: &mut Self,
+        request: &AllocateRequest,
+        interface: &InterfaceRequest,
+        bond: &Bond,
+        now: Timestamp,
+    ) -> Result<Bond, Reason> {
+        let network = &interface.network;
+        let identity = request.effective_identity();
+        let on = Some((request.attachment.clone(), interface.ifname.clone()));
         let elsewhere = bond.addresses.iter().find(|&&a| !self.is_here(network, a));
         if let Some(&address) = elsewhere {
             let other_rack = self.pools(network).any(|(pool, _)| self.has(pool, address))
@@ -502,11 +529,10 @@ impl Model {
 
     fn blank(&self, request: &AllocateRequest, on: Option<(Attachment, IfName)>) -> Bond {
         let hold = match &request.pod {
-            None => Hold::None,
             Some(pod) if pod.namespace() == "lab" => Hold::For(Duration::from_secs(30)),
             Some(_) if request.identity.is_some() => Hold::Forever,
             Some(pod) if pod.name().starts_with("db-") => Hold::Forever,
-            Some(_) => Hold::None,
+            _ => Hold::None,
         };
         Bond {
             addresses: Vec::new(),
@@ -747,11 +773,11 @@ fn wish(interface: &InterfaceRequest, six: bool) -> Option<IpAddr> {
 
 fn differs(bond: &Bond, interface: &InterfaceRequest) -> Result<(), Reason> {
     for &address in &interface.addresses {
-        let bound = bond
+        let known = bond
             .addresses
             .iter()
-            .find(|&&bound| is_six(bound) == is_six(address));
-        if bound.is_some_and(|&bound| bound != address) {
+            .find(|&&known| is_six(known) == is_six(address));
+        if known.is_some_and(|&known| known != address) {
             return Err(Reason::AddressTaken);
         }
     }

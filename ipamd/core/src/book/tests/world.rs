@@ -100,7 +100,7 @@ impl Bits {
     }
 
     fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == bound as usize - 1
+        self.below(bound) == 0
     }
 
     fn byte(&mut self, bound: u64) -> u8 {
