@@ -13,13 +13,12 @@ use netlink_packet_route::link::InetDevConf;
 use proto_ids::IfName;
 
 use crate::desired::Nic;
+use crate::group;
 use crate::netlink::link::{self, Ipv6Conf, Link, Tagging};
 use crate::netlink::{NetlinkError, Request, address, neighbour, route};
 use crate::observe::Sockets;
 use crate::plan::{Deed, Observed, Step, node_route};
 
-/// Link groups of Berth's begin here; the rest is the interface index of the Pod's first port, which no other Pod has.
-const GROUP_BASE: u32 = 0x4000_0000;
 /// How long a bridge may take to forward for a new port. It takes some milliseconds; with spanning tree on it would be 30 s.
 const FORWARDING_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two looks at the port.
@@ -332,10 +331,10 @@ impl<'a> Applier<'a> {
         }
     }
 
-    /// The link group by which DEL removes all ports of the Pod at once; a single port needs none.
+    /// The link group by which DEL finds and removes all ports of the Pod.
     fn group(&self) -> Option<u32> {
         let first = self.ports.first()?.as_ref()?;
-        (self.ports.len() > 1).then_some(GROUP_BASE | first.index)
+        group::of(self.ports.len(), first.index)
     }
 
     fn tune(&self, nic: usize) -> Result<Vec<(Request, bool)>, ApplyError> {

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod check;
 mod desired;
 pub mod fault;
+mod group;
 pub mod linger;
 pub mod lock;
 pub mod netlink;

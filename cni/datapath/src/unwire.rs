@@ -11,8 +11,9 @@ use ipnet::IpNet;
 use proto_ids::{Attachment, IfName, PortAlias};
 
 use crate::fault::Fault;
+use crate::group;
 use crate::netlink::link::{self, Link};
-use crate::netlink::route::{self, Installed, NODE_PROTOCOL};
+use crate::netlink::route::{self, Installed, NODE_PROTOCOL, Route};
 use crate::netlink::{NetlinkError, Request, Socket};
 
 /// What was removed.
@@ -93,10 +94,72 @@ struct Remains {
 pub fn unwire(attachment: &Attachment) -> Result<Unwired, UnwireErrors> {
     let observe = |error| UnwireErrors(vec![UnwireError::Observe(error)]);
     let mut socket = Socket::open().map_err(observe)?;
-    // Routes before links: a route in the first list whose port is not in the second has lost it.
+    if let Some(ports) = by_name(&mut socket, attachment).map_err(observe)? {
+        return remove(&mut socket, complete(ports)).map_err(UnwireErrors);
+    }
+    // Killed half-way, gone with its namespace, or never there: everything is looked at. Routes before links: a route in the first list whose port is not in the second has lost it.
     let routes = route::all(&mut socket, Some(NODE_PROTOCOL)).map_err(observe)?;
     let links = link::all(&mut socket).map_err(observe)?;
     remove(&mut socket, plan(attachment, &links, &routes)).map_err(UnwireErrors)
+}
+
+/// All ports of a Pod that was wired whole, by their derived names; `None`: not known to be all.
+///
+/// Listing a node's links takes the kernel as long as removing some, so the usual DEL does without. The names beside
+/// the attachment's own are those of the CNI configuration's further networks, `net1`, `net2`, ….
+fn by_name(
+    socket: &mut Socket,
+    attachment: &Attachment,
+) -> Result<Option<Vec<Link>>, NetlinkError> {
+    let get = |ifname: &IfName| {
+        let port = Attachment::port_name(&attachment.sandbox, ifname);
+        link::get(port.as_str())
+    };
+    let first = link::found(socket.call(&get(&attachment.ifname)))?;
+    let Some(first) = first.filter(|first| is_of(attachment, first)) else {
+        return Ok(None);
+    };
+    let Some(count) = group::ports(first.group) else {
+        return Ok(None);
+    };
+    let others: Vec<Request> = (1..count)
+        .filter_map(|number| format!("net{number}").parse().ok())
+        .map(|ifname: IfName| get(&ifname))
+        .collect();
+    let group = first.group;
+    let mut ports = vec![first];
+    for reply in socket.batch(&others)? {
+        ports.extend(link::found(reply)?);
+    }
+    let all = ports.len() == count
+        && ports
+            .iter()
+            .all(|port| port.group == group && is_of(attachment, port));
+    Ok(all.then_some(ports))
+}
+
+/// What there is of a Pod whose ports are all known: their host routes are those that their aliases and indexes tell.
+fn complete(ports: Vec<Link>) -> Remains {
+    let routes = |port: &Link| -> Vec<Installed> {
+        let alias = port.alias.as_deref().map(str::parse::<PortAlias>);
+        let addresses = match alias {
+            Some(Ok(alias)) => alias.addresses,
+            _ => Vec::new(),
+        };
+        let route = |address: &IpNet| Installed {
+            index: 0,
+            route: Route {
+                metric: Some(port.index),
+                ..Route::to_neighbour(address.addr(), NODE_PROTOCOL)
+            },
+        };
+        addresses.iter().map(route).collect()
+    };
+    Remains {
+        routes: ports.iter().flat_map(routes).collect(),
+        group: ports.first().map(|port| port.group),
+        ports,
+    }
 }
 
 fn plan(attachment: &Attachment, links: &[Link], routes: &[Installed]) -> Remains {

@@ -81,7 +81,9 @@ impl Route {
             ..RouteHeader::default()
         };
         let attributes = &mut message.attributes;
-        attributes.push(RouteAttribute::Oif(index));
+        if index != 0 {
+            attributes.push(RouteAttribute::Oif(index));
+        }
         if self.dst.prefix_len() > 0 {
             attributes.push(RouteAttribute::Destination(self.dst.network().into()));
         }
@@ -111,7 +113,7 @@ pub(crate) fn replace(index: u32, route: &Route) -> Request {
     Request::replace(RouteNetlinkMessage::NewRoute(route.message(index)))
 }
 
-/// Removes a route.
+/// Removes a route; link 0: through whichever link it leads.
 pub(crate) fn delete(index: u32, route: &Route) -> Request {
     Request::plain(RouteNetlinkMessage::DelRoute(route.message(index)))
 }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::netlink::route::Route;
 
 fn attachment(sandbox: &str) -> Attachment {
     Attachment {
@@ -70,6 +69,19 @@ fn port_outside_the_group_of_the_other_is_not_forgotten() {
     let links = [port(6, 100, "c1", "eth0"), port(7, 0, "c1", "net1")];
     let remains = plan(&attachment("c1"), &links, &[]);
     assert_eq!((indexes(&remains), remains.group), (vec![6, 7], None));
+}
+
+#[test]
+fn wired_pod_is_removed_by_what_its_ports_say() {
+    let group = group::of(2, 6).unwrap();
+    let ports = vec![port(6, group, "c1", "eth0"), port(7, group, "c1", "net1")];
+    let remains = complete(ports.clone());
+    assert_eq!((remains.group, &remains.ports), (Some(group), &ports));
+    let any_link = |port| Installed {
+        index: 0,
+        ..host_route(port)
+    };
+    assert_eq!(remains.routes, [any_link(6), any_link(7)]);
 }
 
 #[test]
