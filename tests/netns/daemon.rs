@@ -206,7 +206,7 @@ fn operators_commands_tell_who_had_an_address_and_why() {
     assert_eq!(who["current"]["identity"], "prod/web-x", "{who}");
     let now = site
         .node()
-        .run(&["date", "-u", "+%Y-%m-%dT%H:%M:%SZ"])
+        .run(&["date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ"])
         .unwrap();
     site.del(&ask).silence();
     let then = site.operator_json(&["who", "10.20.1.100", "--at", now.trim()]);

@@ -41,7 +41,7 @@ fn reaches_without_the_switch(site: &Site, node_address: &str) {
 #[test]
 fn node_without_address_on_the_network_and_pod_reach_each_other_without_the_switch() {
     let site = Site::serving("rch-plain");
-    site.does(&["addr", "add", "172.31.7.1/32", "dev", "lo"]);
+    site.add_management_nic();
     reaches_without_the_switch(&site, "172.31.7.1");
     assert_eq!(
         host_routes(&site),
@@ -83,7 +83,7 @@ fn node_whose_address_was_taken_over_and_pod_reach_each_other_without_the_switch
 #[test]
 fn node_and_pod_reach_each_other_over_an_existing_bridge() {
     let site = Site::make("rch-exist", Setup::default());
-    site.does(&["addr", "add", "172.31.7.1/32", "dev", "lo"]);
+    site.add_management_nic();
     site.does(&[
         "link",
         "add",
@@ -104,7 +104,7 @@ fn node_and_pod_reach_each_other_over_an_existing_bridge() {
 #[test]
 fn node_reach_can_be_switched_off_per_network() {
     let site = Site::serving("rch-off");
-    site.does(&["addr", "add", "172.31.7.1/32", "dev", "lo"]);
+    site.add_management_nic();
     let before = host_routes(&site);
     let mut networks = site.networks();
     networks[0]["nodeReach"] = json!(false);
@@ -127,8 +127,7 @@ fn node_reach_can_be_switched_off_per_network() {
 #[test]
 fn host_routes_of_both_families_exist_for_every_address() {
     let site = Site::build("rch-dual", Setup::dual_stack());
-    site.does(&["addr", "add", "172.31.7.1/32", "dev", "lo"]);
-    site.does(&["addr", "add", "fd99::1/128", "dev", "lo"]);
+    site.add_management_nic();
     let pod = site.pod("p");
     let ask = Ask::new("web-x", &pod);
     site.add(&ask).result();

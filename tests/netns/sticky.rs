@@ -214,7 +214,7 @@ fn reserved_address_waits_for_its_identity_and_for_no_other() {
         "reserve",
         "--network",
         "external",
-        "--address",
+        "--ip",
         "10.20.1.100",
         "--identity",
         "prod/db-7",

@@ -1,7 +1,7 @@
 //! How an uplink becomes a port of a bridge: existing, plain, take over; and how it is put back.
 
 use serde_json::{Value, json};
-use tests::site::{Ask, Setup, Site};
+use tests::site::{Ask, Setup, Site, assert_unchanged};
 use tests::wait::{holds, wait_until};
 use tests_testbed::Net;
 
@@ -131,7 +131,7 @@ fn uplink_with_addresses_is_refused_with_advice_unless_take_over_is_asked_for() 
         assert!(fault.text().contains("take-over"), "{fault:?}");
         assert!(fault.text().contains("eth0"), "{fault:?}");
     }
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
     site.assert_no_attachment();
 }
 
@@ -283,7 +283,7 @@ fn take_over_whose_gateway_does_not_answer_puts_everything_back() {
     let fault = added(&site, Some("take-over")).fault();
     assert!(fault.code >= 100, "{fault:?}");
     assert!(fault.text().contains("10.20.1.1"), "{fault:?}");
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
     site.assert_no_attachment();
 
     site.world().rack("a").restore_voice(Net::External).unwrap();
@@ -350,11 +350,11 @@ fn restore_after_take_over_leaves_everything_as_before() {
     assert!(by_hand(&site, "status", &networks).success());
     let output = by_hand(&site, "restore", &networks);
     assert!(output.success(), "{output:?}");
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
     assert!(site.node().ping_once("10.20.1.1").unwrap());
     // Asked again there is nothing to put back.
     assert!(by_hand(&site, "restore", &networks).success());
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn restore_of_a_plain_uplink_leaves_everything_as_before() {
     assert!(by_hand(&site, "ensure", &networks).success());
     assert_eq!(site.bridge_of("eth0"), "br-eth0");
     assert!(by_hand(&site, "restore", &networks).success());
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn ensure_by_hand_with_a_silent_gateway_puts_everything_back_and_says_so() {
         output.stdout.contains("10.20.1.1") || output.stderr.contains("10.20.1.1"),
         "{output:?}"
     );
-    assert_eq!(site.snapshot(), before);
+    assert_unchanged(&site.snapshot(), &before);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use crate::ask::Ask;
 use crate::daemons::Client;
 use crate::plugin::{Answer, Call, PLUGIN_DIR};
 pub use crate::setup::{Pool, Setup};
-use crate::wait::{PATIENCE, wait_until};
+use crate::wait::{PATIENCE, holds, wait_until};
 
 /// A node with its rack and, mostly, a serving daemon.
 #[derive(Debug)]
@@ -427,15 +427,28 @@ impl Site {
         self.link(uplink)["master"].clone()
     }
 
-    /// Host-side ports of Pods: every veth but the uplinks.
+    /// Gives the node a management NIC with addresses of both families: `172.31.7.1` and `fd99::1`.
+    #[track_caller]
+    pub fn add_management_nic(&self) {
+        self.does(&[
+            "link", "add", "mgmt0", "type", "veth", "peer", "name", "mgmt1",
+        ]);
+        for link in ["mgmt0", "mgmt1"] {
+            self.does(&["link", "set", link, "up"]);
+        }
+        self.does(&["addr", "add", "172.31.7.1/24", "dev", "mgmt0"]);
+        self.does(&["addr", "add", "fd99::1/64", "dev", "mgmt0", "nodad"]);
+    }
+
+    /// Host-side ports of Pods: every veth but the node's NICs.
     #[track_caller]
     pub fn port_links(&self) -> Vec<Value> {
         self.links()
             .into_iter()
             .filter(|link| {
+                let nics = ["eth0", "eth1", "mgmt0", "mgmt1"];
                 link["linkinfo"]["info_kind"] == "veth"
-                    && link["ifname"] != "eth0"
-                    && link["ifname"] != "eth1"
+                    && !nics.iter().any(|nic| link["ifname"] == *nic)
             })
             .collect()
     }
@@ -449,9 +462,14 @@ impl Site {
             .collect()
     }
 
-    /// Links, addresses and routes of the node.
+    /// Links, addresses and routes of the node, once the kernel has done with what it does by itself: duplicate address
+    /// detection of link-local addresses.
     #[track_caller]
     pub fn snapshot(&self) -> Value {
+        wait_until("no address is tentative", || {
+            let addresses = self.ip(&["addr", "show"]).to_string();
+            holds(!addresses.contains("tentative"), || addresses.clone())
+        });
         snapshot(|args| self.ip(args))
     }
 }
@@ -576,6 +594,32 @@ fn snapshot(ip: impl Fn(&[&str]) -> Value) -> Value {
         "routes6": ip(&["-6", "route", "show", "table", "all"]),
         "rules": ip(&["rule", "show"]),
     })
+}
+
+/// Fails with the lines that differ, unless the world looks as before.
+#[track_caller]
+pub fn assert_unchanged(now: &Value, before: &Value) {
+    let lines = |value: &Value| -> Vec<String> {
+        let text = format!("{value:#}");
+        text.lines().map(str::to_owned).collect()
+    };
+    let (now, before) = (lines(now), lines(before));
+    let only = |these: &[String], others: &[String], mark: &str| -> Vec<String> {
+        these
+            .iter()
+            .filter(|line| !others.contains(line))
+            .map(|line| format!("{mark}{line}"))
+            .collect()
+    };
+    let mut changes = only(&before, &now, "- ");
+    changes.extend(only(&now, &before, "+ "));
+    assert!(
+        now == before,
+        "the world is not as before ({} lines, then {}):\n{}",
+        before.len(),
+        now.len(),
+        changes.join("\n")
+    );
 }
 
 /// An address without its prefix length.
