@@ -53,9 +53,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 fn judge(path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let is_test = stem == "tests"
-        || path.components().any(|part| part.as_os_str() == "tests")
-            && !shown.to_string().contains("/src/");
+    let is_test = is_test(path);
     let mut findings = Vec::new();
     if BANNED.contains(&&*stem) {
         findings.push(format!(
@@ -87,6 +85,19 @@ fn judge(path: &Path, text: &str) -> Vec<String> {
     findings
 }
 
+/// Whether a file holds tests only: `foo/tests.rs`, anything below a `tests` folder, and the test programs of the crate `tests`.
+fn is_test(path: &Path) -> bool {
+    let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
+    let Some((file, folders)) = parts.split_last() else {
+        return false;
+    };
+    let inside = folders.iter().skip(1).any(|folder| folder == "tests");
+    // The crate's own folder is called so too; its harness and testbed are libraries.
+    let program = folders.first().is_some_and(|first| first == "tests")
+        && !folders.iter().any(|folder| folder == "src");
+    file == "tests.rs" || inside || program
+}
+
 fn production_lines(text: &str) -> usize {
     text.lines()
         .take_while(|line| line.trim() != "#[cfg(test)]")
@@ -114,6 +125,25 @@ mod tests {
             "ipamd/src/types.rs",
         ] {
             assert_eq!(findings(name, "//! Head.\n"), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn tests_are_told_from_production() {
+        for test in [
+            "ipamd/src/store/tests.rs",
+            "ipamd/src/store/tests/damage.rs",
+            "tests/netns/add.rs",
+            "tests/testbed/tests/world.rs",
+        ] {
+            assert!(is_test(Path::new(test)), "{test}");
+        }
+        for production in [
+            "tests/src/site.rs",
+            "tests/testbed/src/world.rs",
+            "ipamd/src/store.rs",
+        ] {
+            assert!(!is_test(Path::new(production)), "{production}");
         }
     }
 
