@@ -3,19 +3,21 @@
 //! Runs on a thread inside the Pod's namespace (files below `/proc/sys` and the packet socket belong to the thread's
 //! namespace); the node is reached through the node's netlink socket.
 
+mod error;
+
 use std::fs;
-use std::io;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use cni_neigh::{AnnounceError, Announcement, Announcer};
+use cni_neigh::{Announcement, Announcer};
 use netlink_packet_route::link::InetDevConf;
-use proto_ids::IfName;
 
+pub use self::error::ApplyError;
 use crate::desired::Nic;
 use crate::group;
-use crate::netlink::link::{self, Ipv6Conf, Link, Tagging};
-use crate::netlink::{NetlinkError, Request, address, neighbour, route};
+use crate::netlink::link::{self, Ipv6Conf, Link};
+use crate::netlink::vlan::{self, Tagging};
+use crate::netlink::{NetlinkError, Request, address, bridge, neighbour, route};
 use crate::observe::Sockets;
 use crate::plan::{Deed, Observed, Step, node_route};
 
@@ -25,91 +27,6 @@ const FORWARDING_DEADLINE: Duration = Duration::from_secs(5);
 const FORWARDING_PAUSE: Duration = Duration::from_millis(1);
 /// VLAN that the kernel gives to every port of a VLAN-filtering bridge, unless told otherwise.
 const DEFAULT_VLAN: u16 = 1;
-
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ApplyError {
-    /// The kernel refused it.
-    #[error("{ifname}: {step}{}", advice(source))]
-    Refused {
-        /// The interface inside the Pod.
-        ifname: IfName,
-        /// The step, in words.
-        step: String,
-        /// What the kernel said.
-        #[source]
-        source: NetlinkError,
-    },
-    /// A link that was just made is not there any more.
-    #[error(
-        "{ifname}: the interface or its port vanished while it was being wired: did somebody remove it?"
-    )]
-    Vanished {
-        /// The interface inside the Pod.
-        ifname: IfName,
-    },
-    /// A setting below `/proc/sys` was not taken.
-    #[error("{ifname}: write {value} to {path}: is /proc/sys writable?")]
-    Sysctl {
-        /// The interface inside the Pod.
-        ifname: IfName,
-        /// The file.
-        path: String,
-        /// What was written.
-        value: u8,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// The bridge does not forward for the port.
-    #[error(
-        "{ifname}: the bridge did not forward for port {port} within {waited:?}: is the bridge up, is spanning tree on?"
-    )]
-    NotForwarding {
-        /// The interface inside the Pod.
-        ifname: IfName,
-        /// The port.
-        port: IfName,
-        /// How long was waited.
-        waited: Duration,
-    },
-    /// The segment was not told who has the addresses.
-    #[error("announce the Pod's addresses: CAP_NET_RAW is needed")]
-    Announce(#[source] AnnounceError),
-    /// The socket failed.
-    #[error("talk to the kernel")]
-    Socket(#[source] NetlinkError),
-}
-
-/// What the operator can do about a refusal.
-fn advice(error: &NetlinkError) -> &'static str {
-    match error.errno() {
-        Some(libc::EPERM | libc::EACCES) => ": CAP_NET_ADMIN is needed on both sides",
-        Some(libc::EINVAL) => {
-            ": check that gateways, source and node addresses of the configuration exist where they are used"
-        }
-        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
-            ": check that the gateway lies in a subnet of the interface"
-        }
-        Some(libc::EAFNOSUPPORT | libc::EOPNOTSUPP) => {
-            ": this kernel lacks what is asked for (IPv6, VLAN filtering?)"
-        }
-        Some(libc::ENOSPC | libc::ENOMEM | libc::EXFULL) => ": the node is out of memory or ports",
-        Some(libc::ENODEV) => ": the bridge was removed meanwhile; try again",
-        _ => "",
-    }
-}
-
-impl ApplyError {
-    /// Somebody else made or removed a link between looking and doing.
-    pub(crate) fn is_race(&self) -> bool {
-        match self {
-            Self::Refused { source, .. } => source.is(&[libc::EEXIST, libc::EBUSY, libc::ENODEV]),
-            Self::Vanished { .. } => true,
-            _ => false,
-        }
-    }
-}
 
 /// Carries out steps and remembers what it made.
 pub(crate) struct Applier<'a> {
@@ -280,7 +197,7 @@ impl<'a> Applier<'a> {
         let one = |request| Ok(vec![(request, true)]);
         match &step.deed {
             Deed::RemoveLeftover { index } => one(link::delete(*index)),
-            Deed::Enslave => one(link::enslave(port()?, nic.pair.bridge)),
+            Deed::Enslave => one(bridge::enslave(port()?, nic.pair.bridge)),
             Deed::Describe => one(link::describe(&nic.pair.port, &nic.alias)),
             Deed::SetMac(mac) => one(link::set_mac(inside()?, *mac)),
             Deed::SetMtu(mtu) => one(link::set_mtu(inside()?, *mtu)),
@@ -292,15 +209,15 @@ impl<'a> Applier<'a> {
             Deed::SilencePort => Ok(vec![(link::no_own_ipv6(port()?), false)]),
             Deed::JoinVlan(id) => {
                 let port = port()?;
-                let mut requests = vec![(link::add_vlan(port, *id, Tagging::Access), true)];
+                let mut requests = vec![(vlan::add(port, *id, Tagging::Access), true)];
                 if *id != DEFAULT_VLAN {
                     // Refused where the bridge gives new ports no VLAN, which is as good.
-                    requests.push((link::remove_vlan(port, DEFAULT_VLAN), false));
+                    requests.push((vlan::remove(port, DEFAULT_VLAN), false));
                 }
                 Ok(requests)
             }
             Deed::SetPort { hairpin, isolated } => {
-                one(link::set_port(port()?, *hairpin, *isolated))
+                one(bridge::set_port(port()?, *hairpin, *isolated))
             }
             Deed::RaisePort => one(match self.group() {
                 Some(group) => link::raise_in_group(port()?, group),

@@ -5,9 +5,11 @@
 //! those behind it.
 
 pub(crate) mod address;
+pub(crate) mod bridge;
 pub(crate) mod link;
 pub(crate) mod neighbour;
 pub(crate) mod route;
+pub(crate) mod vlan;
 
 use std::io;
 

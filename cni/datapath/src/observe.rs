@@ -1,7 +1,7 @@
 //! Reads the kernel's state of one attachment. Changes nothing.
 
 use crate::desired::Nic;
-use crate::netlink::{NetlinkError, Socket, address, link, neighbour, route};
+use crate::netlink::{NetlinkError, Socket, address, link, neighbour, route, vlan};
 use crate::plan::{Observed, ObservedNic};
 
 /// The sockets of the two namespaces that an attachment lies in.
@@ -43,7 +43,7 @@ pub(crate) fn everything(sockets: &mut Sockets, desired: &[Nic]) -> Result<Obser
     let mut observed = links(sockets, desired)?;
     let addresses = address::all(&mut sockets.pod)?;
     let vlans = if desired.iter().any(|nic| nic.access_vlan.is_some()) {
-        link::vlans(&mut sockets.node)?
+        vlan::all(&mut sockets.node)?
     } else {
         Vec::new()
     };

@@ -10,9 +10,10 @@ use ipnet::IpNet;
 use proto_ids::MacAddr;
 
 use crate::desired::Nic;
-use crate::netlink::link::{Link, Tagging};
+use crate::netlink::link::Link;
 use crate::netlink::neighbour::Neighbour;
 use crate::netlink::route::{Installed, NODE_PROTOCOL, Route};
+use crate::netlink::vlan::Tagging;
 
 /// The state of the kernel, as far as it matters to one attachment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -119,8 +119,11 @@ pub fn ensure(segment: &Segment, node: &Node) -> Result<EnsuredSegment, EnsureSe
         uplink: segment.uplink.clone(),
         source,
     })?;
-    let (plan, observed) = look(&mut socket, segment)?;
-    if let Some(ensured) = standing(segment, &plan, &observed, false) {
+    // A conflict seen without the lock is none yet: between a bridge and its mark lies a moment, and whoever makes them
+    // holds the lock.
+    if let Ok((plan, observed)) = look(&mut socket, segment)
+        && let Some(ensured) = standing(segment, &plan, &observed, false)
+    {
         return Ok(ensured);
     }
     let _lock = NodeLock::acquire(&node.lock, node.lock_deadline)?;

@@ -7,6 +7,7 @@ use proto_ids::{IfName, MacAddr, NetworkName, PortAlias};
 use crate::apply::{Applier, ApplyError};
 use crate::desired::{Nic, Nonsense, desire};
 use crate::fault::Fault;
+use crate::netlink::link::Link;
 use crate::netlink::{NetlinkError, Socket};
 use crate::netns::{EnterNetnsError, Netns};
 use crate::observe::{self, Sockets};
@@ -173,29 +174,34 @@ pub fn wire(
             match attempt(&mut sockets, netns, wiring, &desired) {
                 Err(WireError::Apply(error)) if error.is_race() && tries < TRIES => {}
                 Err(error) => return Err(error),
-                Ok(done) => return read_back(done, wiring, segments, &desired),
+                Ok(made) => return read_back(made, wiring, segments, &desired),
             }
         }
     })?
 }
 
-type Done = (
-    Vec<Option<crate::netlink::link::Link>>,
-    Vec<Option<crate::netlink::link::Link>>,
-    Option<Announcer>,
-);
+/// What an attempt made, in the order of the interfaces.
+struct Made {
+    insides: Vec<Option<Link>>,
+    ports: Vec<Option<Link>>,
+    announcer: Option<Announcer>,
+}
 
 fn attempt(
     sockets: &mut Sockets,
     netns: &Netns,
     wiring: &Wiring,
     desired: &[Nic],
-) -> Result<Done, WireError> {
+) -> Result<Made, WireError> {
     let observed = observe::links(sockets, desired).map_err(WireError::Observe)?;
     refuse_conflicts(wiring, desired, &observed)?;
     let mut applier = Applier::new(sockets, desired, &observed, netns.raw_fd());
     match applier.apply(&plan(desired, &observed)) {
-        Ok(()) => Ok((applier.insides, applier.ports, applier.announcer)),
+        Ok(()) => Ok(Made {
+            insides: applier.insides,
+            ports: applier.ports,
+            announcer: applier.announcer,
+        }),
         Err(failed) => match applier.undo() {
             Ok(()) => Err(failed.into()),
             Err(source) => Err(WireError::Undo {
@@ -234,13 +240,13 @@ fn refuse_conflicts(
 }
 
 fn read_back(
-    (insides, ports, announcer): Done,
+    made: Made,
     wiring: &Wiring,
     segments: &[EnsuredSegment],
     desired: &[Nic],
 ) -> Result<Wired, WireError> {
     let mut interfaces = Vec::with_capacity(desired.len());
-    let found = insides.into_iter().zip(ports);
+    let found = made.insides.into_iter().zip(made.ports);
     for ((interface, nic), (inside, port)) in wiring.interfaces.iter().zip(desired).zip(found) {
         let ifname = interface.ifname.clone();
         let segment = segments.iter().find(|s| s.segment == interface.segment);
@@ -263,6 +269,6 @@ fn read_back(
     }
     Ok(Wired {
         interfaces,
-        announcer,
+        announcer: made.announcer,
     })
 }

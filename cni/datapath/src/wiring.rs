@@ -59,7 +59,7 @@ pub struct Segment {
     pub mode: Option<UplinkMode>,
     /// VLAN of the network on the uplink.
     pub vlan: Option<Vlan>,
-    /// MTU of the bridge in bytes; `None`: the uplink's.
+    /// MTU that Pods of the segment get by default and at most, in bytes; `None`: the uplink's, which the bridge always has.
     pub mtu: Option<u32>,
 }
 

@@ -1,17 +1,17 @@
-//! Links: veth pairs, bridges, VLAN sub-interfaces, and what a port of a bridge may do.
+//! Links as they are, and veth pairs; bridges and VLANs have modules of their own.
 
 use std::os::fd::RawFd;
 
 use netlink_packet_core::DefaultNla;
+use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{
-    AfSpecBridge, AfSpecInet, AfSpecInet6, AfSpecUnspec, BridgeFlag, BridgePortState,
-    BridgeStpState, BridgeVlanInfo, BridgeVlanInfoFlags, In6AddrGenMode, Inet6DevConf, InetDevConf,
-    InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, InfoVlan,
-    LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet, AfSpecInet6, AfSpecUnspec, In6AddrGenMode, Inet6DevConf, InetDevConf, InfoData,
+    InfoKind, InfoPortData, InfoVeth, InfoVlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage,
 };
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use proto_ids::{IfName, MacAddr};
 
+use super::bridge::{self, Bridge, BridgePort};
 use super::{NetlinkError, Reply, Request, Socket};
 
 /// `IFLA_IFALIAS` of `linux/if_link.h`.
@@ -49,29 +49,6 @@ pub(crate) struct Link {
 pub(crate) struct Ipv6Conf {
     pub(crate) settings: Inet6DevConf,
     pub(crate) addresses_by_itself: bool,
-}
-
-/// The settings of a bridge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "one per switch of the kernel"
-)]
-pub(crate) struct Bridge {
-    pub(crate) stp: bool,
-    pub(crate) forward_delay: u32,
-    pub(crate) multicast_snooping: bool,
-    pub(crate) vlan_filtering: bool,
-    /// Some `nf_call_*` is on.
-    pub(crate) netfilter: bool,
-}
-
-/// The settings of a port of a bridge.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct BridgePort {
-    pub(crate) forwarding: bool,
-    pub(crate) hairpin: bool,
-    pub(crate) isolated: bool,
 }
 
 /// A veth pair to be: both ends with their final names, MACs and MTU.
@@ -119,7 +96,9 @@ impl Link {
     fn learn(&mut self, info: LinkInfo) {
         match info {
             LinkInfo::Kind(kind) => self.kind = Some(kind.to_string()),
-            LinkInfo::Data(InfoData::Bridge(settings)) => self.bridge = Some(bridge(&settings)),
+            LinkInfo::Data(InfoData::Bridge(settings)) => {
+                self.bridge = Some(bridge::settings(&settings));
+            }
             LinkInfo::Data(InfoData::Vlan(settings)) => {
                 self.vlan = settings.iter().find_map(|setting| match setting {
                     InfoVlan::Id(id) => Some(*id),
@@ -127,7 +106,7 @@ impl Link {
                 });
             }
             LinkInfo::PortData(InfoPortData::BridgePort(settings)) => {
-                self.port = Some(bridge_port(&settings));
+                self.port = Some(bridge::port_settings(&settings));
             }
             _ => {}
         }
@@ -167,57 +146,27 @@ impl Link {
     }
 }
 
-fn bridge(settings: &[InfoBridge]) -> Bridge {
-    let mut bridge = Bridge::default();
-    for setting in settings {
-        match setting {
-            InfoBridge::StpState(state) => bridge.stp = *state != BridgeStpState::Disabled,
-            InfoBridge::ForwardDelay(delay) => bridge.forward_delay = *delay,
-            InfoBridge::MulticastSnooping(on) => bridge.multicast_snooping = *on,
-            InfoBridge::VlanFiltering(on) => bridge.vlan_filtering = *on,
-            InfoBridge::NfCallIpTables(on)
-            | InfoBridge::NfCallIp6Tables(on)
-            | InfoBridge::NfCallArpTables(on) => bridge.netfilter |= on,
-            _ => {}
-        }
-    }
-    bridge
-}
-
-fn bridge_port(settings: &[InfoBridgePort]) -> BridgePort {
-    let mut port = BridgePort::default();
-    for setting in settings {
-        match setting {
-            InfoBridgePort::State(state) => port.forwarding = *state == BridgePortState::Forwarding,
-            InfoBridgePort::HairpinMode(on) => port.hairpin = *on,
-            InfoBridgePort::Isolated(on) => port.isolated = *on,
-            _ => {}
-        }
-    }
-    port
-}
-
-fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
+pub(super) fn message(attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.attributes = attributes;
     message
 }
 
-fn of_index(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
+pub(super) fn of_index(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
     let mut message = message(attributes);
     message.header.index = index;
     message
 }
 
-fn set(index: u32, attributes: Vec<LinkAttribute>) -> Request {
+pub(super) fn set(index: u32, attributes: Vec<LinkAttribute>) -> Request {
     Request::plain(RouteNetlinkMessage::SetLink(of_index(index, attributes)))
 }
 
-fn name(name: &IfName) -> LinkAttribute {
+pub(super) fn name(name: &IfName) -> LinkAttribute {
     LinkAttribute::IfName(name.as_str().to_owned())
 }
 
-fn mac(mac: MacAddr) -> LinkAttribute {
+pub(super) fn mac(mac: MacAddr) -> LinkAttribute {
     LinkAttribute::Address(mac.octets().to_vec())
 }
 
@@ -253,82 +202,6 @@ pub(crate) fn describe(port: &IfName, alias: &str) -> Request {
     ])))
 }
 
-/// Makes a bridge that forwards at once.
-pub(crate) fn create_bridge(bridge: &IfName, address: MacAddr) -> Request {
-    Request::create(RouteNetlinkMessage::NewLink(message(vec![
-        name(bridge),
-        mac(address),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(bridge_settings())),
-        ]),
-    ])))
-}
-
-fn bridge_settings() -> Vec<InfoBridge> {
-    vec![
-        InfoBridge::StpState(BridgeStpState::Disabled),
-        InfoBridge::ForwardDelay(0),
-        // Without a querier on the segment, snooping loses IPv6 neighbour discovery after some minutes.
-        InfoBridge::MulticastSnooping(false),
-    ]
-}
-
-/// Puts a bridge's settings right. Spanning tree goes first: the kernel reads the forward delay before it, and takes
-/// none below two seconds while spanning tree is on.
-pub(crate) fn tune_bridge(index: u32) -> [Request; 2] {
-    let off = vec![InfoBridge::StpState(BridgeStpState::Disabled)];
-    [
-        change_bridge(index, off),
-        change_bridge(index, bridge_settings()),
-    ]
-}
-
-/// Turns VLAN filtering of a bridge on.
-pub(crate) fn filter_vlans(index: u32) -> Request {
-    change_bridge(index, vec![InfoBridge::VlanFiltering(true)])
-}
-
-/// Keeps netfilter out of one bridge. Refused where the kernel has no `br_netfilter`: then it is out anyway.
-pub(crate) fn bypass_netfilter(index: u32) -> Request {
-    change_bridge(
-        index,
-        vec![
-            InfoBridge::NfCallIpTables(false),
-            InfoBridge::NfCallIp6Tables(false),
-            InfoBridge::NfCallArpTables(false),
-        ],
-    )
-}
-
-fn change_bridge(index: u32, settings: Vec<InfoBridge>) -> Request {
-    // RTM_SETLINK ignores IFLA_INFO_DATA.
-    Request::plain(RouteNetlinkMessage::NewLink(of_index(
-        index,
-        vec![LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Bridge),
-            LinkInfo::Data(InfoData::Bridge(settings)),
-        ])],
-    )))
-}
-
-/// Makes a VLAN sub-interface of a NIC.
-pub(crate) fn create_vlan(sub_interface: &IfName, nic: u32, id: u16) -> Request {
-    Request::create(RouteNetlinkMessage::NewLink(message(vec![
-        name(sub_interface),
-        LinkAttribute::Link(nic),
-        LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Vlan),
-            LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)])),
-        ]),
-    ])))
-}
-
-/// Makes a link a port of a bridge; bridge 0: of none.
-pub(crate) fn enslave(index: u32, bridge: u32) -> Request {
-    set(index, vec![LinkAttribute::Controller(bridge)])
-}
-
 /// Brings a link up.
 pub(crate) fn raise(index: u32) -> Request {
     let mut message = of_index(index, Vec::new());
@@ -355,21 +228,6 @@ pub(crate) fn set_mac(index: u32, address: MacAddr) -> Request {
     set(index, vec![mac(address)])
 }
 
-/// Lets a port send frames back where they came from, and keeps it from other isolated ports.
-pub(crate) fn set_port(index: u32, hairpin: bool, isolated: bool) -> Request {
-    // RTM_SETLINK ignores IFLA_INFO_SLAVE_DATA.
-    Request::plain(RouteNetlinkMessage::NewLink(of_index(
-        index,
-        vec![LinkAttribute::LinkInfo(vec![
-            LinkInfo::PortKind(InfoPortKind::Bridge),
-            LinkInfo::PortData(InfoPortData::BridgePort(vec![
-                InfoBridgePort::HairpinMode(hairpin),
-                InfoBridgePort::Isolated(isolated),
-            ])),
-        ])],
-    )))
-}
-
 /// Keeps the kernel from giving a link IPv6 addresses of its own making: a port must not speak.
 pub(crate) fn no_own_ipv6(index: u32) -> Request {
     set(
@@ -387,54 +245,6 @@ pub(crate) fn tune_ipv4(index: u32, settings: InetDevConf) -> Request {
         vec![LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![
             AfSpecInet::DevConfRequest(settings),
         ])])],
-    )
-}
-
-/// How a VLAN is carried by a port of a VLAN-filtering bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tagging {
-    /// Frames without tag belong to this VLAN.
-    Access,
-    /// Frames of this VLAN carry its tag.
-    Tagged,
-}
-
-/// Lets a port of a VLAN-filtering bridge carry a VLAN.
-pub(crate) fn add_vlan(index: u32, id: u16, tagging: Tagging) -> Request {
-    let mut message = vlan_message(index, id, tagging);
-    message.header.interface_family = AddressFamily::Bridge;
-    Request::plain(RouteNetlinkMessage::SetLink(message))
-}
-
-/// Lets the bridge device itself, and so the node, be in a VLAN.
-pub(crate) fn join_vlan(bridge: u32, id: u16) -> Request {
-    let mut message = vlan_message(bridge, id, Tagging::Tagged);
-    message.header.interface_family = AddressFamily::Bridge;
-    for attribute in &mut message.attributes {
-        if let LinkAttribute::AfSpecBridge(specs) = attribute {
-            specs.insert(0, AfSpecBridge::Flags(BridgeFlag::LowerDev));
-        }
-    }
-    Request::plain(RouteNetlinkMessage::SetLink(message))
-}
-
-/// Keeps a VLAN from a port of a VLAN-filtering bridge.
-pub(crate) fn remove_vlan(index: u32, id: u16) -> Request {
-    let mut message = vlan_message(index, id, Tagging::Tagged);
-    message.header.interface_family = AddressFamily::Bridge;
-    Request::plain(RouteNetlinkMessage::DelLink(message))
-}
-
-fn vlan_message(index: u32, id: u16, tagging: Tagging) -> LinkMessage {
-    let flags = match tagging {
-        Tagging::Access => BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged,
-        Tagging::Tagged => BridgeVlanInfoFlags::empty(),
-    };
-    of_index(
-        index,
-        vec![LinkAttribute::AfSpecBridge(vec![AfSpecBridge::VlanInfo(
-            BridgeVlanInfo { flags, vid: id },
-        )])],
     )
 }
 
@@ -492,35 +302,4 @@ pub(crate) fn all(socket: &mut Socket) -> Result<Vec<Link>, NetlinkError> {
         .into_iter()
         .filter_map(link)
         .collect())
-}
-
-/// Which VLANs each port of a VLAN-filtering bridge carries: interface index, VLAN, whether untagged.
-pub(crate) fn vlans(socket: &mut Socket) -> Result<Vec<(u32, u16, Tagging)>, NetlinkError> {
-    let mut request = message(vec![LinkAttribute::ExtMask(vec![LinkExtentMask::Brvlan])]);
-    request.header.interface_family = AddressFamily::Bridge;
-    let mut found = Vec::new();
-    for message in socket.dump(&RouteNetlinkMessage::GetLink(request))? {
-        let RouteNetlinkMessage::NewLink(message) = message else {
-            continue;
-        };
-        let index = message.header.index;
-        for attribute in message.attributes {
-            let LinkAttribute::AfSpecBridge(specs) = attribute else {
-                continue;
-            };
-            found.extend(specs.into_iter().filter_map(|spec| match spec {
-                AfSpecBridge::VlanInfo(info) => Some((index, info.vid, tagging(info.flags))),
-                _ => None,
-            }));
-        }
-    }
-    Ok(found)
-}
-
-fn tagging(flags: BridgeVlanInfoFlags) -> Tagging {
-    if flags.contains(BridgeVlanInfoFlags::Pvid | BridgeVlanInfoFlags::Untagged) {
-        Tagging::Access
-    } else {
-        Tagging::Tagged
-    }
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::netlink::link::{BridgePort, Pair};
+use crate::netlink::bridge::BridgePort;
+use crate::netlink::link::Pair;
 
 const BRIDGE: u32 = 4;
 const PORT: u32 = 6;

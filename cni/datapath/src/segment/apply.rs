@@ -11,8 +11,9 @@ use super::name;
 use super::plan::{Plan, Step};
 use super::takeover;
 use super::{EnsureSegmentError, Node};
-use crate::netlink::link::{self, Link, Tagging};
-use crate::netlink::{NetlinkError, Request, Socket};
+use crate::netlink::link::{self, Link};
+use crate::netlink::vlan::{self, Tagging};
+use crate::netlink::{NetlinkError, Request, Socket, bridge};
 use crate::wiring::{Segment, UplinkMode};
 
 /// One segment being made. The node's lock is held.
@@ -47,33 +48,33 @@ impl Maker<'_> {
                 let alias = self.mark(State::Whole).to_string();
                 self.change(step, &self.segment.uplink, |uplink| {
                     vec![
-                        link::create_vlan(&plan.port, uplink.index, id),
+                        vlan::create_device(&plan.port, uplink.index, id),
                         link::describe(&plan.port, &alias),
                     ]
                 })
             }
             Step::CreateBridge => self.create_bridge(step),
             Step::SetMtu(mtu) => self.change(step, bridge, |l| pin_mtu(l, mtu)),
-            Step::TuneBridge => self.change(step, bridge, |l| link::tune_bridge(l.index).to_vec()),
+            Step::TuneBridge => self.change(step, bridge, |l| bridge::tune(l.index).to_vec()),
             Step::BypassNetfilter => self.bypass_netfilter(step),
-            Step::FilterVlans => self.change(step, bridge, |l| vec![link::filter_vlans(l.index)]),
+            Step::FilterVlans => self.change(step, bridge, |l| vec![bridge::filter_vlans(l.index)]),
             Step::SilenceBridge => self.silence(step, bridge),
             Step::RaiseBridge => self.change(step, bridge, |l| vec![link::raise(l.index)]),
             Step::Enslave => {
                 let master = self.find(step, bridge)?.index;
-                self.change(step, &plan.port, |l| vec![link::enslave(l.index, master)])
+                self.change(step, &plan.port, |l| vec![bridge::enslave(l.index, master)])
             }
             Step::TakeOver => takeover::take_over(self),
             Step::CarryVlan(id) => self.change(step, &plan.port, |l| {
-                vec![link::add_vlan(l.index, id, Tagging::Tagged)]
+                vec![vlan::add(l.index, id, Tagging::Tagged)]
             }),
-            Step::JoinVlan(id) => self.change(step, bridge, |l| vec![link::join_vlan(l.index, id)]),
+            Step::JoinVlan(id) => self.change(step, bridge, |l| vec![vlan::join(l.index, id)]),
             Step::CreateVlanDevice(id) => {
                 let device = name::vlan_device(bridge, id);
                 let alias = self.mark(State::Whole).to_string();
                 self.change(step, bridge, |l| {
                     vec![
-                        link::create_vlan(&device, l.index, id),
+                        vlan::create_device(&device, l.index, id),
                         link::describe(&device, &alias),
                     ]
                 })?;
@@ -153,7 +154,7 @@ impl Maker<'_> {
         })?;
         let alias = self.mark(State::Begun).to_string();
         let requests = [
-            link::create_bridge(&self.plan.bridge, mac),
+            bridge::create(&self.plan.bridge, mac),
             link::describe(&self.plan.bridge, &alias),
         ];
         self.all(step, &requests)
@@ -162,7 +163,7 @@ impl Maker<'_> {
     /// The setting only exists once `br_netfilter` is loaded; without it there is nothing to bypass.
     fn bypass_netfilter(&mut self, step: Step) -> Result<(), EnsureSegmentError> {
         let bridge = self.find(step, &self.plan.bridge)?;
-        match self.socket.call(&link::bypass_netfilter(bridge.index)) {
+        match self.socket.call(&bridge::bypass_netfilter(bridge.index)) {
             Err(error) if !error.is(&[libc::EOPNOTSUPP, libc::EINVAL]) => {
                 Err(self.refused(step, error))
             }

@@ -4,7 +4,8 @@ use ipnet::IpNet;
 
 use super::mark::Mark;
 use super::name;
-use crate::netlink::link::{self, Link, Tagging};
+use crate::netlink::link::{self, Link};
+use crate::netlink::vlan::{self, Tagging};
 use crate::netlink::{NetlinkError, Socket, address};
 use crate::wiring::{Segment, VlanMode};
 
@@ -82,7 +83,7 @@ pub(crate) fn observe(socket: &mut Socket, segment: &Segment) -> Result<Observed
             let device = name::vlan_device(&bridge, vlan.id);
             observed.vlan_device = link::found(socket.call(&link::get(device.as_str())))?;
         }
-        observed.vlans = link::vlans(socket)?;
+        observed.vlans = vlan::all(socket)?;
     }
     Ok(observed)
 }

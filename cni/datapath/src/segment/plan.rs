@@ -9,7 +9,8 @@ use proto_ids::IfName;
 use super::mark::{Mark, State};
 use super::name;
 use super::observe::{Observed, mark};
-use crate::netlink::link::{Link, Tagging};
+use crate::netlink::link::Link;
+use crate::netlink::vlan::Tagging;
 use crate::wiring::{Segment, UplinkMode, Vlan, VlanMode};
 
 /// How a segment shall stand, and what is missing.

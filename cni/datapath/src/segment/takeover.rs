@@ -20,7 +20,7 @@ use super::observe::is_link_local;
 use super::plan::Step;
 use super::snapshot::{Snapshot, SnapshotError, Subject};
 use crate::netlink::link::{self, Link};
-use crate::netlink::{NetlinkError, Reply, Request, Socket, address, route};
+use crate::netlink::{NetlinkError, Reply, Request, Socket, address, bridge, route};
 
 /// One question to a gateway; it is asked again until the deadline.
 const QUESTION: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ fn forward(
             .iter()
             .map(|a| address::moved(a, bridge.index, false)),
     );
-    requests.push(link::enslave(port.index, bridge.index));
+    requests.push(bridge::enslave(port.index, bridge.index));
     requests.extend(
         routes
             .iter()
@@ -221,7 +221,7 @@ pub(super) fn put_back(
         .iter()
         .map(|a| address::moved(a, port.index, true))
         .collect();
-    requests.push(link::enslave(port.index, 0));
+    requests.push(bridge::enslave(port.index, 0));
     accepted(socket.batch(&requests)?, &[])?;
     // Replaced while the bridge's still work, so that there is no gap; what is refused now is tried again below.
     socket.batch(&routes)?;

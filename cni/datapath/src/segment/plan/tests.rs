@@ -1,5 +1,5 @@
 use super::*;
-use crate::netlink::link::Bridge;
+use crate::netlink::bridge::Bridge;
 use Step::{
     BypassNetfilter, CarryVlan, CreateBridge, CreateSubInterface, CreateVlanDevice, Enslave,
     FilterVlans, JoinVlan, MarkWhole, RaiseBridge, RaisePort, RaiseUplink, RaiseVlanDevice, SetMtu,
