@@ -80,20 +80,27 @@ pub(crate) struct Take<'a> {
     pub(crate) network: &'a NetworkName,
     /// The node's rack.
     pub(crate) rack: &'a RackName,
-    /// When.
-    pub(crate) now: Timestamp,
 }
 
 /// Bindings as host-local's files tell them, by sandbox and interface.
 pub(crate) fn read(take: &Take<'_>) -> Result<Vec<BindingRecord>, ReadHostLocalError> {
     let cni_network = cni_network(take)?;
-    let mut held: BTreeMap<(SandboxId, IfName), Vec<IpAddr>> = BTreeMap::new();
-    for (address, sandbox, ifname) in leases(take.folder)? {
-        let addresses = held.entry((sandbox.clone(), ifname.clone())).or_default();
-        let twin = addresses
-            .iter()
-            .find(|known| Family::of(**known) == Family::of(address));
-        if let Some(first) = twin {
+    let mut held: BTreeMap<(SandboxId, IfName), Held> = BTreeMap::new();
+    for lease in leases(take.folder)? {
+        let Lease {
+            address,
+            sandbox,
+            ifname,
+            since,
+        } = lease;
+        let interface = held.entry((sandbox.clone(), ifname.clone()));
+        let interface = interface.or_insert_with(|| Held {
+            addresses: Vec::new(),
+            since,
+        });
+        let twin = interface.addresses.iter();
+        let mut twin = twin.filter(|known| Family::of(**known) == Family::of(address));
+        if let Some(first) = twin.next() {
             return Err(ReadHostLocalError::TwoAddresses {
                 sandbox,
                 ifname,
@@ -101,18 +108,19 @@ pub(crate) fn read(take: &Take<'_>) -> Result<Vec<BindingRecord>, ReadHostLocalE
                 second: address,
             });
         }
-        addresses.push(address);
-        addresses.sort_unstable();
+        interface.addresses.push(address);
+        interface.addresses.sort_unstable();
+        interface.since = interface.since.min(since);
     }
     Ok(held
         .into_iter()
-        .map(|((sandbox, ifname), addresses)| {
+        .map(|((sandbox, ifname), held)| {
             let attachment = Attachment {
                 cni_network: cni_network.clone(),
                 sandbox,
                 ifname,
             };
-            binding(take, attachment, addresses)
+            binding(take, attachment, held)
         })
         .collect())
 }
@@ -130,7 +138,22 @@ fn cni_network(take: &Take<'_>) -> Result<CniNetworkName, ReadHostLocalError> {
         .map_err(|source| ReadHostLocalError::CniNetwork { source })
 }
 
-fn leases(folder: &Path) -> Result<Vec<(IpAddr, SandboxId, IfName)>, ReadHostLocalError> {
+/// One of host-local's files.
+struct Lease {
+    address: IpAddr,
+    sandbox: SandboxId,
+    ifname: IfName,
+    /// When the file was written: the same at every reading, so that taking it over twice is no contradiction.
+    since: Timestamp,
+}
+
+/// What one interface has.
+struct Held {
+    addresses: Vec<IpAddr>,
+    since: Timestamp,
+}
+
+fn leases(folder: &Path) -> Result<Vec<Lease>, ReadHostLocalError> {
     let in_folder = |source| ReadHostLocalError::Folder {
         path: folder.into(),
         source,
@@ -146,15 +169,22 @@ fn leases(folder: &Path) -> Result<Vec<(IpAddr, SandboxId, IfName)>, ReadHostLoc
         let Ok(address) = name.replace('_', ":").parse() else {
             return Err(ReadHostLocalError::Name { path });
         };
-        let text = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(source) => return Err(ReadHostLocalError::File { path, source }),
-        };
+        let read = fs::read_to_string(&path);
+        let (text, written) =
+            match read.and_then(|text| Ok((text, fs::metadata(&path)?.modified()?))) {
+                Ok(read) => read,
+                Err(source) => return Err(ReadHostLocalError::File { path, source }),
+            };
         let mut lines = text.lines().map(str::trim);
         let sandbox = lines.next().unwrap_or_default().parse();
         let ifname = lines.next().unwrap_or(DEFAULT_IFNAME).parse();
         match (sandbox, ifname) {
-            (Ok(sandbox), Ok(ifname)) => leases.push((address, sandbox, ifname)),
+            (Ok(sandbox), Ok(ifname)) => leases.push(Lease {
+                address,
+                sandbox,
+                ifname,
+                since: written.into(),
+            }),
             (Err(source), _) | (_, Err(source)) => {
                 return Err(ReadHostLocalError::Content { path, source });
             }
@@ -163,7 +193,8 @@ fn leases(folder: &Path) -> Result<Vec<(IpAddr, SandboxId, IfName)>, ReadHostLoc
     Ok(leases)
 }
 
-fn binding(take: &Take<'_>, attachment: Attachment, addresses: Vec<IpAddr>) -> BindingRecord {
+fn binding(take: &Take<'_>, attachment: Attachment, held: Held) -> BindingRecord {
+    let Held { addresses, since } = held;
     let cached = cached(take.results, &attachment);
     let pod = cached.as_ref().and_then(Cached::pod);
     let identity = pod
@@ -187,7 +218,7 @@ fn binding(take: &Take<'_>, attachment: Attachment, addresses: Vec<IpAddr>) -> B
             Origin::Sandbox
         },
         reservation: None,
-        since: take.now,
+        since,
         state: BindingState::Attached {
             ifname: attachment.ifname.clone(),
             attachment,

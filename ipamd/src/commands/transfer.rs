@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::{Args as ClapArgs, ValueEnum};
-use ipamd_core::{Record, Timestamp};
+use ipamd_core::Record;
 use proto_ids::{CniNetworkName, NetworkName, RackName};
 use proto_ipam::v1;
 use serde::Serialize;
@@ -67,6 +67,8 @@ struct Outcome {
     imported: u64,
     refused: Vec<String>,
     dry_run: bool,
+    /// Addresses of the book that are in no configured pool: kept, but never handed out again.
+    in_no_pool: Vec<String>,
 }
 
 pub(super) async fn export(args: &ExportArgs, mut source: Source) -> Result<Answer, CommandError> {
@@ -131,9 +133,18 @@ pub(super) async fn import(
         imported: told.imported,
         refused: told.refused,
         dry_run: own.dry_run,
+        in_no_pool: in_no_pool(&mut client).await?,
     };
     output.answer(&imported, describe)?;
     Ok(Answer::when(imported.refused.is_empty()))
+}
+
+async fn in_no_pool(client: &mut Client) -> Result<Vec<String>, CommandError> {
+    let listed = client.admin.list(v1::ListRequest::default()).await;
+    let listed = listed.map_err(|status| CommandError::call("list", &status))?;
+    let bindings = listed.into_inner().bindings.into_iter();
+    let strays = bindings.filter(|binding| binding.pool.is_empty());
+    Ok(strays.map(|binding| binding.address).collect())
 }
 
 fn describe(imported: &Outcome) -> String {
@@ -144,10 +155,15 @@ fn describe(imported: &Outcome) -> String {
         } else {
             "taken over"
         };
-        return format!("{count} records {verb}");
+        let mut text = format!("{count} records {verb}");
+        if !imported.in_no_pool.is_empty() {
+            text.push_str("\nin no configured pool, so kept but never handed out again: ");
+            text.push_str(&imported.in_no_pool.join(", "));
+        }
+        return text;
     }
     format!(
-        "nothing taken over; {} of {count} records contradict the book or the configuration:\n{}",
+        "nothing taken over; {} contradict the book:\n{}",
         imported.refused.len(),
         imported.refused.join("\n")
     )
@@ -164,18 +180,18 @@ async fn from_host_local(own: &ImportArgs, client: &mut Client) -> Result<String
     let rack: RackName = status.rack.parse().map_err(|error| unreadable(&error))?;
     // clap asks for the network with host-local.
     let network = own.network.clone().ok_or(CommandError::NetworkMissing)?;
-    let now = Timestamp::from(SystemTime::now());
     let bindings = host_local::read(&Take {
         folder: &own.path,
         results: &own.results,
         cni_network: own.cni_network.as_ref(),
         network: &network,
         rack: &rack,
-        now,
     })?;
     let records = bindings.into_iter().map(Record::Binding).collect();
-    serde_json::to_string(&Document::new(records, now)).map_err(|source| CommandError::Write {
-        source: source.into(),
+    serde_json::to_string(&Document::new(records, SystemTime::now().into())).map_err(|source| {
+        CommandError::Write {
+            source: source.into(),
+        }
     })
 }
 

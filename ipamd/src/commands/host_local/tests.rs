@@ -23,7 +23,6 @@ impl Files {
             cni_network: None,
             network: &"external".parse().unwrap(),
             rack: &"a".parse().unwrap(),
-            now: Timestamp::default(),
         })
     }
 }
@@ -93,4 +92,10 @@ fn a_folder_that_is_not_host_locals_is_refused() {
         matches!(error, ReadHostLocalError::TwoAddresses { .. }),
         "{error}"
     );
+}
+
+#[test]
+fn reading_twice_tells_the_same() {
+    let files = Files::new(&[("bank/10.20.1.100", "c1\r\neth0")]);
+    assert_eq!(files.read().unwrap(), files.read().unwrap());
 }
