@@ -215,9 +215,29 @@ fn reaper(site: &Site, ledger: &Ledger, seed: u64) {
         // Half of the time it is killed while it recovers.
         if dice.below(2) == 0 {
             site.wait_phase(proto_ipam::v1::Phase::Serving);
+            nothing_answered_is_lost(site, ledger);
         }
     }
     ledger.over.store(true, Ordering::Relaxed);
+}
+
+/// Whatever is live before and after the look into the book must be in it, with its owner.
+fn nothing_answered_is_lost(site: &Site, ledger: &Ledger) {
+    let before = locked(&ledger.live).clone();
+    let book: HashMap<String, String> = site
+        .list()
+        .into_iter()
+        .filter_map(|binding| Some((bare_address(&binding.address), binding.attachment?.sandbox)))
+        .collect();
+    let after = locked(&ledger.live);
+    for (address, owner) in &before {
+        if after.get(address) == Some(owner) && book.get(address) != Some(owner) {
+            ledger.violated(format!(
+                "{address} of {owner} is {:?}'s after a restart of the daemon",
+                book.get(address)
+            ));
+        }
+    }
 }
 
 #[allow(
@@ -239,6 +259,8 @@ fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice()
         });
     announce(&format!("crash test: BERTH_SEED={seed}"));
     let site = Site::build("crash", Setup::default().pool_line("quarantine = \"1s\""));
+    // With an address of its own the node has a route to every Pod, which must go with it.
+    site.add_management_nic();
     let ledger = Ledger::default();
     let pods: Vec<Pod<'_>> = (0..WORKERS).map(|n| site.pod(&format!("w{n}"))).collect();
 
@@ -267,6 +289,11 @@ fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice()
     });
     assert_eq!(site.attached(), Vec::<String>::new(), "BERTH_SEED={seed}");
     assert_eq!(site.ports(), Vec::<String>::new(), "BERTH_SEED={seed}");
+    let routes = site.ip(&["route", "show"]).to_string();
+    assert!(
+        !routes.contains("10.20.1.1") && !routes.contains("10.30.1.1"),
+        "BERTH_SEED={seed} {routes}"
+    );
     let fsck = site.client().fsck().unwrap();
     assert_eq!(fsck.findings, Vec::<String>::new(), "BERTH_SEED={seed}");
 }
