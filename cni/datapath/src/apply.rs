@@ -228,19 +228,19 @@ impl<'a> Applier<'a> {
             Deed::AddNeighbour(address, mac) => {
                 one(neighbour::set(inside()?, *address, *mac, true))
             }
-            Deed::AddNodeRoute { pod, node } => {
-                let route = node_route(*pod, *node, port()?);
-                let link = nic.node_link;
-                let mac = nic.pair.inside_mac;
-                self.undo.push(route::delete(link, &route));
-                // The entry spares the first probe a question, and corrects one of the address's former holder.
-                let mut requests = vec![
-                    (route::replace(link, &route), true),
-                    (neighbour::set(link, *pod, mac, false), true),
-                ];
-                if pod.is_ipv6() {
+            Deed::AddNodeRoute(to) => {
+                let route = node_route(to, port()?);
+                self.undo.push(route::delete(to.link, &route));
+                let mut requests = vec![(route::replace(to.link, &route), true)];
+                if to.via.is_none() {
+                    // Spares the first probe a question, and corrects an entry of the address's former holder.
+                    let entry = neighbour::set(to.link, to.pod, nic.pair.inside_mac, false);
+                    requests.push((entry, true));
+                }
+                if to.pod.is_ipv6() && to.via.is_none() {
                     // Refused where the link has it: the usual case from the second Pod on.
-                    requests.push((address::add(link, nic.node_link_local.into()), false));
+                    let own = address::add(to.link, nic.node_link_local.into());
+                    requests.push((own, false));
                 }
                 Ok(requests)
             }
@@ -359,7 +359,7 @@ fn kind(deed: &Deed) -> Kind {
         | Deed::JoinVlan(_)
         | Deed::SetPort { .. }
         | Deed::RaisePort
-        | Deed::AddNodeRoute { .. } => Kind::Batch(Side::Node),
+        | Deed::AddNodeRoute(_) => Kind::Batch(Side::Node),
         Deed::SetMac(_)
         | Deed::SetMtu(_)
         | Deed::Tune

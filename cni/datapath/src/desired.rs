@@ -35,8 +35,24 @@ pub(crate) struct Nic {
     /// The link-local address of that link: the kernel asks for IPv6 neighbours from no other, where the node has no
     /// address of its own on the network.
     pub(crate) node_link_local: Ipv6Net,
-    /// Addresses of the Pod that the node reaches over that link, with the node's own address to speak from.
-    pub(crate) node_routes: Vec<(IpAddr, IpAddr)>,
+    /// How the node reaches the addresses.
+    pub(crate) node_routes: Vec<NodeRoute>,
+}
+
+/// How the node reaches an address of the Pod.
+///
+/// The Pod answers by the interface through which it reaches the node. So the node reaches all of its addresses through
+/// that interface's: with strict reverse-path filtering (or a bridge without addresses, for which the kernel is strict
+/// even when told to be loose) it would drop what comes back elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeRoute {
+    pub(crate) pod: IpAddr,
+    /// The node's address to speak from.
+    pub(crate) node: IpAddr,
+    /// The Pod's address on the interface through which it reaches the node; `None`: `pod` is on it.
+    pub(crate) via: Option<IpAddr>,
+    /// The node's link to that interface.
+    pub(crate) link: u32,
 }
 
 /// Why a wiring makes no sense.
@@ -56,11 +72,14 @@ pub(crate) enum Nonsense {
 /// Spells a wiring out.
 pub(crate) fn desire(wiring: &Wiring, segments: &[EnsuredSegment]) -> Result<Vec<Nic>, Nonsense> {
     let mut taken = HashSet::new();
-    wiring
-        .interfaces
-        .iter()
-        .map(|interface| nic(wiring, interface, segments, &mut taken))
-        .collect()
+    let mut nics = Vec::with_capacity(wiring.interfaces.len());
+    for interface in &wiring.interfaces {
+        nics.push(nic(wiring, interface, segments, &mut taken)?);
+    }
+    for (position, interface) in wiring.interfaces.iter().enumerate() {
+        nics[position].node_routes = node_routes(interface, &nics);
+    }
+    Ok(nics)
 }
 
 fn nic(
@@ -122,7 +141,7 @@ fn nic(
             .collect(),
         node_link: segment.node_link.as_ref().map_or(0, |link| link.index),
         node_link_local: link_local(segment.bridge_mac),
-        node_routes: node_routes(interface, &node_addresses),
+        node_routes: Vec::new(),
     })
 }
 
@@ -229,18 +248,39 @@ fn link_local(mac: MacAddr) -> Ipv6Net {
     Ipv6Net::new_assert(address, 64)
 }
 
-fn node_routes(interface: &Interface, node_addresses: &[IpAddr]) -> Vec<(IpAddr, IpAddr)> {
-    interface
-        .addresses
-        .iter()
-        .filter_map(|(own, _)| {
-            let own = own.addr();
-            let node = node_addresses
-                .iter()
-                .find(|n| n.is_ipv4() == own.is_ipv4())?;
-            Some((own, *node))
-        })
-        .collect()
+fn node_routes(interface: &Interface, nics: &[Nic]) -> Vec<NodeRoute> {
+    let reached_by = |node: &IpAddr| {
+        nics.iter()
+            .find(|nic| {
+                nic.node_neighbours
+                    .iter()
+                    .any(|(claimed, _)| claimed == node)
+            })
+            .map(|nic| (*node, nic))
+    };
+    let itself = |nic: &Nic| nic.pair.inside == interface.ifname;
+    let mut routes = Vec::new();
+    for (own, _) in &interface.addresses {
+        let pod = own.addr();
+        let same_family = |address: &&IpAddr| address.is_ipv4() == pod.is_ipv4();
+        let mut ways = interface
+            .node_addresses
+            .iter()
+            .filter(same_family)
+            .filter_map(reached_by);
+        let first = ways.clone().next();
+        let Some((node, nic)) = ways.find(|(_, nic)| itself(nic)).or(first) else {
+            continue;
+        };
+        let near = nic.addresses.iter().map(IpNet::addr);
+        routes.push(NodeRoute {
+            pod,
+            node,
+            via: near.filter(|_| !itself(nic)).find(|a| same_family(&a)),
+            link: nic.node_link,
+        });
+    }
+    routes
 }
 
 #[cfg(test)]

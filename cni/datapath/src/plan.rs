@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use proto_ids::MacAddr;
 
-use crate::desired::Nic;
+use crate::desired::{Nic, NodeRoute};
 use crate::netlink::link::Link;
 use crate::netlink::neighbour::Neighbour;
 use crate::netlink::route::{Installed, NODE_PROTOCOL, Route};
@@ -80,7 +80,7 @@ pub(crate) enum Deed {
     /// Add a permanent neighbour entry inside.
     AddNeighbour(IpAddr, MacAddr),
     /// Let the node reach the Pod over the bridge.
-    AddNodeRoute { pod: IpAddr, node: IpAddr },
+    AddNodeRoute(NodeRoute),
     /// Tell the segment who has the addresses.
     Announce,
 }
@@ -114,7 +114,7 @@ impl fmt::Display for Deed {
             Self::AddNeighbour(address, mac) => {
                 write!(f, "add the neighbour {address} at {mac}")
             }
-            Self::AddNodeRoute { pod, node } => {
+            Self::AddNodeRoute(NodeRoute { pod, node, .. }) => {
                 write!(f, "add the node's route to {pod} from {node}")
             }
             Self::Announce => f.write_str("announce the addresses"),
@@ -167,7 +167,7 @@ fn rank(deed: &Deed) -> u8 {
         Deed::AddAddress(_) => 8,
         Deed::AddRoute(_) => 9,
         Deed::AddNeighbour(..) => 10,
-        Deed::AddNodeRoute { .. } => 11,
+        Deed::AddNodeRoute(_) => 11,
         Deed::Announce => 12,
     }
 }
@@ -325,24 +325,23 @@ fn node(wanted: &Nic, seen: &ObservedNic, observed: &Observed) -> Vec<Deed> {
     wanted
         .node_routes
         .iter()
-        .filter(|(pod, node)| {
+        .filter(|wanted| {
             !kept.is_some_and(|(_, port)| {
-                let route = node_route(*pod, *node, port.index);
+                let route = node_route(wanted, port.index);
                 observed
                     .node_routes
                     .iter()
-                    .any(|found| found.index == wanted.node_link && same_route(found, &route))
+                    .any(|found| found.index == wanted.link && same_route(found, &route))
             })
         })
-        .map(|(pod, node)| Deed::AddNodeRoute {
-            pod: *pod,
-            node: *node,
-        })
+        .cloned()
+        .map(Deed::AddNodeRoute)
         .collect()
 }
 
 fn same_route(found: &Installed, wanted: &Route) -> bool {
     found.route.dst == wanted.dst
+        && found.route.via == wanted.via
         && found.route.metric == wanted.metric
         && found.route.source == wanted.source
 }
@@ -350,11 +349,13 @@ fn same_route(found: &Installed, wanted: &Route) -> bool {
 /// The node's route to a Pod. Its metric is the interface index of the Pod's port, which no other port has while this
 /// one lives: so it can be told whose route it is when the port is gone, and an old Pod's late DEL never takes the
 /// route of the new Pod that has the same address.
-pub(crate) fn node_route(pod: IpAddr, node: IpAddr, port: u32) -> Route {
+pub(crate) fn node_route(wanted: &NodeRoute, port: u32) -> Route {
     Route {
-        source: Some(node),
+        via: wanted.via,
+        onlink: wanted.via.is_some(),
+        source: Some(wanted.node),
         metric: Some(port),
-        ..Route::to_neighbour(pod, NODE_PROTOCOL)
+        ..Route::to_neighbour(wanted.pod, NODE_PROTOCOL)
     }
 }
 

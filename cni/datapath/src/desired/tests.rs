@@ -166,13 +166,13 @@ fn node_and_services_are_reached_without_the_switch() {
         nics[0].node_neighbours,
         [("192.0.2.10".parse().unwrap(), bridge_mac)]
     );
-    assert_eq!(
-        nics[0].node_routes,
-        [(
-            "10.20.1.100".parse().unwrap(),
-            "192.0.2.10".parse().unwrap()
-        )]
-    );
+    let direct = NodeRoute {
+        pod: "10.20.1.100".parse().unwrap(),
+        node: "192.0.2.10".parse().unwrap(),
+        via: None,
+        link: 4,
+    };
+    assert_eq!(nics[0].node_routes, [direct]);
 }
 
 #[test]
@@ -193,9 +193,40 @@ fn what_two_interfaces_would_claim_goes_to_the_first() {
         (nics[1].routes.len(), nics[1].node_neighbours.len()),
         (0, 0)
     );
-    // The node reaches each of the Pod's addresses by the segment it is on.
-    assert_eq!((nics[0].node_link, nics[1].node_link), (4, 5));
-    assert_eq!(nics[1].node_routes.len(), 1);
+    // The node comes by the way by which the Pod answers.
+    let around = NodeRoute {
+        pod: "10.20.2.100".parse().unwrap(),
+        node: "192.0.2.10".parse().unwrap(),
+        via: Some("10.20.1.100".parse().unwrap()),
+        link: 4,
+    };
+    assert_eq!(nics[1].node_routes, [around]);
+}
+
+#[test]
+fn node_address_of_its_own_network_is_reached_by_that_network() {
+    let near = |ifname, uplink, address, node: &[&str]| Interface {
+        node_addresses: node.iter().map(|n| n.parse().unwrap()).collect(),
+        ..interface(ifname, uplink, &[(address, None)])
+    };
+    let both = vec![
+        near("eth0", "up0", "10.20.1.100/24", &["10.20.1.10"]),
+        near(
+            "net1",
+            "up1",
+            "10.20.2.100/24",
+            &["10.20.1.10", "10.20.2.10"],
+        ),
+    ];
+    let segments = [ensured(segment("up1"), 5), ensured(segment("up0"), 4)];
+    let nics = desire(&wiring(both), &segments).unwrap();
+    let direct = NodeRoute {
+        pod: "10.20.2.100".parse().unwrap(),
+        node: "10.20.2.10".parse().unwrap(),
+        via: None,
+        link: 5,
+    };
+    assert_eq!(nics[1].node_routes, [direct]);
 }
 
 #[test]

@@ -115,7 +115,10 @@ pub(crate) fn replace(index: u32, route: &Route) -> Request {
 
 /// Removes a route; link 0: through whichever link it leads.
 pub(crate) fn delete(index: u32, route: &Route) -> Request {
-    Request::plain(RouteNetlinkMessage::DelRoute(route.message(index)))
+    let mut message = route.message(index);
+    // Of any scope: that of a route through a gateway differs, and is not always known.
+    message.header.scope = RouteScope::NoWhere;
+    Request::plain(RouteNetlinkMessage::DelRoute(message))
 }
 
 /// All route messages of the socket's namespace, of one maker only where one is named.

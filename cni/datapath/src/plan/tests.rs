@@ -30,10 +30,16 @@ fn nic() -> Nic {
         )],
         node_link: BRIDGE,
         node_link_local: "fe80::1/64".parse().unwrap(),
-        node_routes: vec![(
-            "10.20.1.100".parse().unwrap(),
-            "192.0.2.10".parse().unwrap(),
-        )],
+        node_routes: vec![to_pod("10.20.1.100")],
+    }
+}
+
+fn to_pod(pod: &str) -> NodeRoute {
+    NodeRoute {
+        pod: pod.parse().unwrap(),
+        node: "192.0.2.10".parse().unwrap(),
+        via: None,
+        link: BRIDGE,
     }
 }
 
@@ -73,7 +79,6 @@ fn wired() -> Observed {
         }),
         ..veth(PORT, INSIDE)
     };
-    let (pod, node) = nic.node_routes[0];
     Observed {
         nics: vec![ObservedNic {
             inside: Some(inside),
@@ -88,13 +93,13 @@ fn wired() -> Observed {
         }],
         pod_neighbours: vec![Neighbour {
             index: INSIDE,
-            address: node,
+            address: nic.node_neighbours[0].0,
             mac: Some(nic.node_neighbours[0].1),
             permanent: true,
         }],
         node_routes: vec![Installed {
             index: BRIDGE,
-            route: node_route(pod, node, PORT),
+            route: node_route(&nic.node_routes[0], PORT),
         }],
     }
 }
@@ -162,11 +167,7 @@ fn what_others_added_is_no_drift() {
     });
     observed.node_routes.push(Installed {
         index: BRIDGE,
-        route: node_route(
-            "10.20.1.7".parse().unwrap(),
-            "192.0.2.10".parse().unwrap(),
-            77,
-        ),
+        route: node_route(&to_pod("10.20.1.7"), 77),
     });
     assert_eq!(plan(&[nic()], &observed), []);
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 
-use netlink_packet_route::link::InetDevConf;
 use proto_ids::{IfName, MacAddr};
 
 use super::mark::{Mark, State};
@@ -188,11 +187,6 @@ impl Maker<'_> {
         if self.plan.mode == UplinkMode::TakeOver && *name == self.plan.bridge {
             return Ok(());
         }
-        // Loose even where the node is strict (the kernel takes the larger value): a Pod with two networks answers the
-        // node by one of them.
-        let mut settings = InetDevConf::default();
-        settings.rp_filter = 2;
-        self.all(step, &[link::tune_ipv4(link.index, settings)])?;
         match link.ipv6 {
             Some(_) => self.all(step, &[link::no_own_ipv6(link.index)]),
             None => Ok(()),
