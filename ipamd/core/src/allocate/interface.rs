@@ -46,7 +46,6 @@ impl Ask<'_> {
         let Some(bound) = book.binding(choice.name, self.identity) else {
             return self.name_or_bind(&choice, placeholders, draft);
         };
-        self.refuse_other_wishes(bound)?;
         self.drop_placeholders(placeholders, draft);
         if let Some(attached) = bound.state.attached() {
             if self.is_repeated(attached) {
@@ -60,23 +59,30 @@ impl Ask<'_> {
                 network: choice.name.clone(),
                 identity: self.identity.clone(),
             }),
-            Placement::OtherRack => {
-                draft.dissolve(
-                    choice.name,
-                    self.identity,
-                    bound,
-                    Ended::RackChanged,
-                    Rest::Quarantine,
-                );
-                let moved_from = attachment(bound);
-                let answer = self.bind(&choice, draft)?;
-                Ok(Answer {
-                    moved_from,
-                    ..answer
-                })
-            }
+            Placement::OtherRack => self.replace(&choice, bound, draft),
             Placement::Here => self.take_over(&choice, bound, draft),
         }
+    }
+
+    /// The node is in another rack now: the old addresses rest, the identity gets others here.
+    fn replace(
+        &self,
+        choice: &Choice<'_>,
+        bound: &Binding,
+        draft: &mut Draft<'_>,
+    ) -> Result<Answer, AllocateError> {
+        draft.dissolve(
+            choice.name,
+            self.identity,
+            bound,
+            Ended::RackChanged,
+            Rest::Quarantine,
+        );
+        let answer = self.bind(choice, draft)?;
+        Ok(Answer {
+            moved_from: attachment(bound),
+            ..answer
+        })
     }
 
     fn is_repeated(&self, attached: &Attached) -> bool {
@@ -132,6 +138,7 @@ impl Ask<'_> {
     }
 
     fn repeat(&self, choice: &Choice<'_>, bound: &Binding) -> Result<Answer, AllocateError> {
+        self.refuse_other_wishes(bound)?;
         // Granted as before even if the node is in another rack now, or a foreign host appeared meanwhile.
         Ok(Answer {
             grant: self.grant(choice, bound)?,
@@ -145,6 +152,7 @@ impl Ask<'_> {
         bound: &Binding,
         draft: &mut Draft<'_>,
     ) -> Result<Answer, AllocateError> {
+        self.refuse_other_wishes(bound)?;
         for address in bound.addresses.iter() {
             choice.undisputed(address)?;
         }

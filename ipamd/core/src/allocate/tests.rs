@@ -333,9 +333,11 @@ fn node_that_moved_to_another_rack_gives_new_addresses() {
     book.must_get("prod/db-0", "s1", at(0));
     book.must_release("s1", at(1));
     let mut book = book.reconfigure(racks("b")).unwrap().book;
-    let plan = book.allocate(&request("prod/db-0", "s2"), at(2)).unwrap();
+    let plan = book
+        .allocate(&wish("prod/db-0", "s2", "10.20.2.7"), at(2))
+        .unwrap();
     let assigned = &plan.grant.interfaces[0];
-    assert_eq!(assigned.addresses[0].address.addr(), ip("10.20.2.1"));
+    assert_eq!(assigned.addresses[0].address.addr(), ip("10.20.2.7"));
     assert_eq!(assigned.rack.as_str(), "b");
     assert!(plan.changes.iter().any(|change| matches!(
         change,

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use proto_ids::Attachment;
 
 use super::*;
+use crate::fixture;
 use crate::time::Timestamp;
 use crate::{FreeRequest, ReserveRequest, Sighting};
 use model::Model;
@@ -25,6 +26,8 @@ const CHECK_EVERY: usize = 10;
 struct Pair {
     book: Book,
     model: Model,
+    /// What is on disk: the changes of every plan, and nothing else.
+    store: BTreeMap<Vec<u8>, Record>,
     now: Timestamp,
     /// Every attachment that was ever asked for: late DELs pick from here.
     seen: Vec<Attachment>,
@@ -36,9 +39,26 @@ impl Pair {
         Self {
             book: Book::new(settings.clone()),
             model: Model::new(settings),
+            store: BTreeMap::new(),
             now: Timestamp::from_unix_milliseconds(1_000_000_000),
             seen: Vec::new(),
         }
+    }
+
+    /// Stores the changes of a plan, then applies them.
+    fn commit(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Put(record) => {
+                    self.store.insert(record.key().to_bytes(), record.clone());
+                }
+                Change::Remove(key) => {
+                    self.store.remove(&key.to_bytes());
+                }
+                Change::Audit(_) => {}
+            }
+        }
+        self.book.apply(changes);
     }
 
     fn run(&mut self, op: &Op) {
@@ -56,7 +76,7 @@ impl Pair {
             Op::Clear { network, pick } => {
                 let (network, address) = (world::network(*network), pick.address());
                 let changes = self.book.clear_conflict(&network, address);
-                self.book.apply(&changes);
+                self.commit(&changes);
                 self.model.clear(&network, address);
             }
             Op::Pass { milliseconds } => self.pass(*milliseconds),
@@ -64,7 +84,7 @@ impl Pair {
             Op::Reload => self.reload(),
             Op::Reboot => {
                 let plan = self.book.reboot(self.now);
-                self.book.apply(&plan.changes);
+                self.commit(&plan.changes);
                 self.model.end(|_| true, self.now);
             }
             Op::Reconfigure { variant } => self.reconfigure(*variant),
@@ -99,7 +119,7 @@ impl Pair {
                     .collect();
                 assert_eq!(granted, expected, "{request:?}");
                 invariants::grant_is_safe(&before, &request, &plan.grant, self.now);
-                self.book.apply(&plan.changes);
+                self.commit(&plan.changes);
                 let again = self.book.allocate(&request, self.now).expect("granted");
                 assert!(again.changes.is_empty(), "a repeated ADD changes nothing");
                 assert_eq!(again.grant.interfaces, plan.grant.interfaces);
@@ -118,7 +138,7 @@ impl Pair {
         }
         let attachment = self.seen[pick % self.seen.len()].clone();
         let plan = self.book.release(&attachment, self.now);
-        self.book.apply(&plan.changes);
+        self.commit(&plan.changes);
         let ended = self.model.end(|other| *other == attachment, self.now);
         assert_eq!(plan.known, ended);
         assert_eq!(plan.changes.is_empty(), !plan.known);
@@ -135,7 +155,7 @@ impl Pair {
             .map(|(_, attachment)| attachment.clone())
             .collect();
         let plan = self.book.collect(&world::cni_network(), &keep, self.now);
-        self.book.apply(&plan.changes);
+        self.commit(&plan.changes);
         self.model
             .end(|attachment| !keep.contains(attachment), self.now);
     }
@@ -150,7 +170,7 @@ impl Pair {
         };
         let expected = self.model.reserve(&request, self.now);
         match (self.book.reserve(&request, self.now), expected) {
-            (Ok(plan), Ok(())) => self.book.apply(&plan.changes),
+            (Ok(plan), Ok(())) => self.commit(&plan.changes),
             (Err(error), Err(expected)) => assert_eq!(error.reason(), expected, "{error}"),
             (found, expected) => panic!("{found:?}, expected {expected:?}, for {request:?}"),
         }
@@ -164,7 +184,7 @@ impl Pair {
         };
         let expected = self.model.free(&request, self.now);
         match (self.book.free(&request, self.now), expected) {
-            (Ok(plan), true) => self.book.apply(&plan.changes),
+            (Ok(plan), true) => self.commit(&plan.changes),
             (Err(_), false) => {}
             (found, expected) => panic!("{found:?}, expected {expected:?}, for {request:?}"),
         }
@@ -177,7 +197,7 @@ impl Pair {
             mac: world::mac(mac),
         };
         let plan = self.book.conflict(&sighting, self.now);
-        self.book.apply(&plan.changes);
+        self.commit(&plan.changes);
         assert_eq!(plan.foreign, self.model.conflict(&sighting), "{sighting:?}");
         let again = self.book.conflict(&sighting, self.now);
         assert!(again.changes.is_empty());
@@ -195,32 +215,27 @@ impl Pair {
             .is_some_and(|next| next <= self.now);
         let plan = self.book.expire(self.now, usize::MAX);
         assert_eq!(due, !plan.changes.is_empty());
-        self.book.apply(&plan.changes);
+        self.commit(&plan.changes);
         self.model.expire(self.now);
         assert!(self.book.next_deadline().is_none_or(|next| next > self.now));
     }
 
     /// The daemon is killed and comes back with what was stored.
     fn reload(&mut self) {
-        let restored = Book::restore(self.book.settings().clone(), self.book.records());
+        let stored = self.store.values().cloned();
+        let restored = Book::restore(self.book.settings().clone(), stored);
         assert_eq!(restored, Ok(self.book.clone()));
         self.book = restored.unwrap();
     }
 
     /// What is stored is text or bytes: nothing may be lost on the way.
     fn write_and_read(&self) {
-        let records: Vec<_> = self.book.records().collect();
+        let records: Vec<_> = self.store.values().cloned().collect();
         let text = serde_json::to_string(&records).unwrap();
         assert_eq!(serde_json::from_str::<Vec<Record>>(&text).unwrap(), records);
-        let keys: BTreeSet<_> = records
-            .iter()
-            .map(|record| record.key().to_bytes())
-            .collect();
-        assert_eq!(
-            keys.len(),
-            records.len(),
-            "each record has a key of its own"
-        );
+        let keys = self.book.records().map(|record| record.key().to_bytes());
+        let stored: BTreeSet<_> = self.store.keys().cloned().collect();
+        assert_eq!(keys.collect::<BTreeSet<_>>(), stored);
     }
 
     fn reconfigure(&mut self, variant: usize) {
@@ -244,7 +259,7 @@ impl Pair {
         let Ok(plan) = self.book.adopt(&found, self.now) else {
             return;
         };
-        self.book.apply(&plan.changes);
+        self.commit(&plan.changes);
         invariants::adoption_is_safe(&before, &self.book, &found, &plan.identity);
         let again = self.book.adopt(&found, self.now).expect("adopted");
         assert!(again.changes.is_empty());
@@ -286,4 +301,54 @@ proptest! {
     fn book_agrees_with_the_model_where_nothing_rests(operations in operations()) {
         play(3, &operations);
     }
+}
+
+fn held(identity: &str, addresses: &[&str]) -> Record {
+    Record::Binding(crate::BindingRecord {
+        identity: identity.parse().unwrap(),
+        network: fixture::network("external"),
+        rack: "a".parse().unwrap(),
+        mac: fixture::mac("02:00:00:00:00:01"),
+        addresses: addresses.iter().map(|text| fixture::ip(text)).collect(),
+        origin: crate::Origin::Pod,
+        reservation: None,
+        since: fixture::at(0),
+        state: crate::BindingState::Held { until: None },
+    })
+}
+
+#[test]
+fn records_that_contradict_each_other_make_no_book() {
+    let retired = Record::Address(AddressRecord {
+        network: fixture::network("external"),
+        address: fixture::ip("10.20.1.10"),
+        state: AddressUse::Retired { sequence: 1 },
+    });
+    let one = || held("prod/db-0", &["10.20.1.10"]);
+    let other = || held("prod/db-1", &["10.20.1.10"]);
+    for (records, count) in [
+        (vec![one()], 0),
+        (vec![one(), other()], 1),
+        (vec![one(), retired.clone()], 1),
+        (vec![retired, one()], 1),
+        (vec![held("prod/db-0", &[])], 1),
+        (vec![held("prod/db-0", &["10.20.1.10", "10.20.1.11"])], 1),
+    ] {
+        let restored = Book::restore(fixture::valid(fixture::settings()), records.clone());
+        let found = restored.err().map_or(0, |error| error.contradictions.len());
+        assert_eq!(found, count, "{records:?}");
+    }
+}
+
+#[test]
+fn removing_a_binding_leaves_an_address_that_another_was_given_since() {
+    let mut book = fixture::book();
+    let one = held("prod/db-0", &["10.20.1.10"]);
+    book.apply(&[
+        Change::Put(one.clone()),
+        Change::Put(held("prod/db-1", &["10.20.1.10"])),
+        Change::Remove(one.key()),
+    ]);
+    let views = book.who(fixture::ip("10.20.1.10"));
+    assert_eq!(views[0].identity.as_ref().unwrap().as_str(), "prod/db-1");
 }

@@ -1,5 +1,5 @@
-use crate::fixture::{at, book, ip};
-use crate::{Change, Ended, ViewState};
+use crate::fixture::{at, book, interface, ip, network, pool, request, settings, valid};
+use crate::{Book, Change, Ended, ListFilter, ViewState};
 
 #[test]
 fn hold_ends_in_quarantine_and_quarantine_ends_free() {
@@ -47,4 +47,24 @@ fn binding_that_came_back_does_not_expire() {
     book.must_release("s1", at(0));
     book.must_get("lab/job-x", "s2", at(30));
     assert_eq!(book.next_deadline(), None);
+}
+
+#[test]
+fn oldest_is_the_oldest_of_all_networks() {
+    let mut settings = settings();
+    settings
+        .pools
+        .push(pool("dmz-a", "dmz", "10.40.0.0/24", &[]));
+    let mut book = Book::new(valid(settings));
+    for (joined, sandbox, second) in [("dmz", "s1", 5), ("external", "s2", 1)] {
+        let mut request = request("prod/web-x", sandbox);
+        request.interfaces = vec![interface("eth0", joined)];
+        book.must_allocate(&request, at(0));
+        book.must_release(sandbox, at(second));
+    }
+    let plan = book.expire(at(9_999), 1);
+    book.apply(&plan.changes);
+    let left = book.list(&ListFilter::default());
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].network, network("dmz"));
 }

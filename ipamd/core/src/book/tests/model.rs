@@ -399,11 +399,11 @@ impl Model {
         let Some(bond) = self.bonds.get(&(network.clone(), identity.clone())) else {
             return self.name(next, request, interface, unnamed, now);
         };
-        differs(bond, interface)?;
         for (other, _) in unnamed {
             next.dissolve(network, other, true, now);
         }
         if bond.on == on {
+            differs(bond, interface)?;
             let known = |a: &IpAddr| self.pools(network).any(|(pool, _)| self.has(pool, *a));
             return if bond.addresses.iter().all(known) {
                 Ok(bond.clone())
@@ -473,6 +473,7 @@ impl Model {
             next.dissolve(network, &identity, true, now);
             return self.bind(next, request, interface);
         }
+        differs(bond, interface)?;
         let disputed = |a: &IpAddr| self.conflicts.contains_key(&(network.clone(), *a));
         if bond.addresses.iter().any(disputed) {
             return Err(Reason::AddressConflict);
