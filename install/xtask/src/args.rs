@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench::BenchArgs, demo::DemoArgs, soak::SoakArgs, tier::TestArgs};
+use crate::{
+    bench::BenchArgs, demo::DemoArgs, soak::SoakArgs, testbed::TestbedArgs, tier::TestArgs,
+};
 
 /// Builds, tries, tests and measures Berth.
 #[derive(Debug, Parser)]
@@ -17,6 +19,8 @@ pub(crate) struct Args {
 pub(crate) enum Task {
     /// Two racks and two nodes on this machine: watch Pods keep IP and MAC
     Demo(DemoArgs),
+    /// A real Kubernetes cluster on this machine, for as long as wanted
+    Testbed(TestbedArgs),
     /// Run the tests, cheap tiers first
     Test(TestArgs),
     /// Measure beside Debian's plugins

@@ -11,6 +11,7 @@ mod deny;
 mod packages;
 mod soak;
 mod step;
+mod testbed;
 mod tidy;
 mod tier;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let done = match Args::parse().task {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => tier::run(&args),
+        Task::Testbed(args) => testbed::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run_all(),
         Task::Tidy => tidy::run(),

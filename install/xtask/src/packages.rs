@@ -98,6 +98,19 @@ pub(crate) const CONTAINERD: &[Need] = &[
     ),
 ];
 
+/// To run a cluster.
+pub(crate) const CLUSTER: &[Need] = &[
+    need("nftables", Sign::Program("nft"), "kube-proxy's Services"),
+    need(
+        "conntrack",
+        Sign::Program("conntrack"),
+        "kube-proxy needs it",
+    ),
+    need("iptables", Sign::Program("iptables"), "kubelet needs it"),
+    need("mount", Sign::Program("mount"), "kubelet mounts volumes"),
+    need("tar", Sign::Program("tar"), "makes the image"),
+];
+
 /// To boot another kernel.
 pub(crate) const KERNEL: &[Need] = &[
     need(

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 	etcd "go.etcd.io/etcd/server/v3/etcdmain"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	_ "k8s.io/component-base/metrics/prometheus/clientgo"
 	_ "k8s.io/component-base/metrics/prometheus/version"
@@ -27,9 +26,8 @@ func main() {
 		"kube-controller-manager": controllers.NewControllerManagerCommand,
 		"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
 		"kube-proxy":              proxy.NewProxyCommand,
-		"kubelet": func() *cobra.Command {
-			return kubelet.NewKubeletCommand(contextOfSignals())
-		},
+		// It takes the signals itself.
+		"kubelet": func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 		"kubectl": kubectl.NewDefaultKubectlCommand,
 	}
 	name := filepath.Base(os.Args[0])
@@ -44,6 +42,3 @@ func main() {
 	}
 	os.Exit(cli.Run(command()))
 }
-
-// kubelet takes its own context; the other components make theirs.
-func contextOfSignals() context.Context { return genericapiserver.SetupSignalContext() }

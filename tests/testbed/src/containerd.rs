@@ -1,4 +1,4 @@
-//! containerd on a node: Debian's 1.6, configured for a machine without `CAP_SYS_RESOURCE` and with images of our own.
+//! containerd on a node: Debian's 1.6 or a 2.x, configured for a machine without `CAP_SYS_RESOURCE` and with images of our own.
 
 use std::{
     fs,
@@ -13,22 +13,21 @@ use serde_json::Value;
 
 use crate::{
     image::{PAUSE_IMAGE, write_image},
-    node::{Node, create},
+    namespace::SEARCH_PATH,
+    node::Node,
     process::Process,
+    programs::Runtime,
     wait::{Pending, wait_until},
 };
 
 /// Where it listens, inside the node.
-const SOCKET: &str = "/run/containerd/containerd.sock";
+pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// containerd loads its plugins and opens its store: about a second, but the machine may be busy.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Where the machine's cgroups are.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
 /// `restrict_oom_score_adj`: without `CAP_SYS_RESOURCE` a negative value is refused, and runc then says only "EOF".
-const CONFIG: &str = r#"version = 2
+const CONFIG_1: &str = r#"version = 2
 root = "/var/lib/containerd"
 state = "/run/containerd"
 oom_score = 0
@@ -40,6 +39,22 @@ oom_score = 0
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/opt/cni/bin"
     conf_dir = "/etc/cni/net.d"
+"#;
+
+/// The same for 2.x; its plugins have other names.
+const CONFIG_2: &str = r#"version = 3
+root = "/var/lib/containerd"
+state = "/run/containerd"
+oom_score = 0
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.cri.v1.runtime"]
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.cri.v1.runtime".cni]
+    bin_dirs = ["/opt/cni/bin"]
+    conf_dir = "/etc/cni/net.d"
+[plugins."io.containerd.cri.v1.images".pinned_images]
+  sandbox = "SANDBOX_IMAGE"
 "#;
 
 /// A running containerd. Use it like its [`Process`].
@@ -89,71 +104,64 @@ impl Node {
             .with_context(|| format!("write {file}"))
     }
 
-    /// Starts containerd, waits until it answers, and imports the images.
+    /// Starts Debian's containerd, waits until it answers, and imports the images.
     ///
     /// # Errors
     /// A package is missing (containerd, runc, busybox-static), it ended, or it did not answer in time.
     pub fn start_containerd(&self) -> Result<Containerd> {
-        let config = self.disk("/var/lib/containerd/berth-testbed.toml");
-        fs::write(&config, CONFIG.replace("SANDBOX_IMAGE", PAUSE_IMAGE))
-            .with_context(|| format!("write {}", config.display()))?;
+        self.start_runtime(&Runtime::Debian)
+    }
+
+    /// Like [`Self::start_containerd`], for any containerd.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_runtime(&self, runtime: &Runtime) -> Result<Containerd> {
+        let path = "/var/lib/containerd/berth-testbed.toml";
+        let config = match runtime {
+            Runtime::Debian => CONFIG_1,
+            Runtime::Module(_) => CONFIG_2,
+        };
+        let file = self.disk(path);
+        fs::write(&file, config.replace("SANDBOX_IMAGE", PAUSE_IMAGE))
+            .with_context(|| format!("write {}", file.display()))?;
         let cgroup_parent = self.make_cgroups()?;
-        let process = self.spawn(
-            "containerd",
-            &[
-                "containerd",
-                "--config",
-                "/var/lib/containerd/berth-testbed.toml",
-            ],
-        )?;
+        let mut command = self.command(runtime.program("containerd"));
+        command.args(["--config", path]);
+        if let Runtime::Module(folder) = runtime {
+            // The shim is looked for by PATH; Debian's would speak another protocol.
+            command.env(
+                "PATH",
+                format!("{}:{SEARCH_PATH}", folder.to_string_lossy()),
+            );
+        }
+        let process = self.spawn_command("containerd", command)?;
         let mut containerd = Containerd {
             process,
             socket: self.path(SOCKET),
             cgroup_parent,
         };
         containerd.wait_ready()?;
-        self.import_images()?;
+        self.import_images(&runtime.program("ctr"))?;
         Ok(containerd)
     }
 
-    fn import_images(&self) -> Result<()> {
+    fn import_images(&self, ctr: &str) -> Result<()> {
         let image = self.disk("/var/lib/containerd/berth-testbed-image");
+        // The images outlive a reboot as the disk does.
+        let imported = image.join("imported");
+        if imported.exists() {
+            return Ok(());
+        }
         let inside = Path::new("/var/lib/containerd/berth-testbed-image/image.tar");
         if !image.join("image.tar").exists() {
             write_image(&image)?;
         }
         let inside = inside.to_string_lossy();
         self.run(&[
-            "ctr", "-a", SOCKET, "-n", "k8s.io", "image", "import", &inside,
-        ])
-        .map(|_| ())
-    }
-
-    /// A cgroup for the node's containers in each controller that is there, listed so that it goes with the world.
-    fn make_cgroups(&self) -> Result<String> {
-        // Names of worlds are unique below one folder for temporary files, cgroups are one for the machine.
-        let parent = format!(
-            "/berth-{}-{}-{}",
-            self.pid(),
-            self.world_name(),
-            self.name()
-        );
-        for controller in controllers()? {
-            let folder = controller.join(&parent[1..]);
-            if folder.exists() {
-                continue;
-            }
-            self.claim().add_cgroup(folder.clone())?;
-            create(&folder)?;
-            // A v1 cpuset starts empty, and nothing can run in it until it is filled.
-            for file in ["cpuset.cpus", "cpuset.mems"] {
-                if let Ok(all) = fs::read(controller.join(file)) {
-                    fs::write(folder.join(file), all)
-                        .with_context(|| format!("fill {file} of {}", folder.display()))?;
-                }
-            }
-        }
-        Ok(parent)
+            ctr, "-a", SOCKET, "-n", "k8s.io", "image", "import", &inside,
+        ])?;
+        fs::write(&imported, "").with_context(|| format!("write {}", imported.display()))
     }
 }
 
@@ -177,21 +185,4 @@ impl Containerd {
             Err(error) => Err(error.context(format!("its log says:\n{}", self.process.log_tail()))),
         }
     }
-}
-
-/// The folders below which cgroups are made: one with cgroup v2, one per controller with v1.
-fn controllers() -> Result<Vec<PathBuf>> {
-    let root = Path::new(CGROUPS);
-    if root.join("cgroup.controllers").exists() {
-        return Ok(vec![root.to_owned()]);
-    }
-    let mut folders = Vec::new();
-    for entry in fs::read_dir(root).with_context(|| format!("list {CGROUPS}"))? {
-        let path = entry.context("list the cgroup controllers")?.path();
-        if path.join("cgroup.procs").exists() {
-            // `cpu` may be a link to `cpu,cpuacct`: making the same folder twice is harmless.
-            folders.push(path);
-        }
-    }
-    Ok(folders)
 }

@@ -6,17 +6,23 @@
 
 mod address;
 mod binaries;
+mod cgroup;
+mod cluster;
 mod cni;
 mod containerd;
+mod control_plane;
 mod evidence;
 mod host;
 mod image;
 mod ipamd;
 mod kernel;
+mod kubelet;
 mod namespace;
 mod node;
+mod pki;
 mod pod;
 mod process;
+mod programs;
 mod rack;
 mod state;
 mod wait;
@@ -24,8 +30,10 @@ mod world;
 
 pub use address::{Net, RackAddresses};
 pub use binaries::{bin_dir, binary};
+pub use cluster::{Cluster, ClusterBuilder, Daemon, Doors, Memory, NodeState};
 pub use cni::{CniCall, CniReply, RunningCniCall};
 pub use containerd::Containerd;
+pub use control_plane::{Component, ControlPlane, SERVICE_CIDR};
 pub use host::Host;
 pub use image::{APP_IMAGES, PAUSE_IMAGE, write_image};
 pub use ipamd::{Ipamd, IpamdConfig};
@@ -33,6 +41,10 @@ pub use kernel::{Booted, Kernel};
 pub use namespace::Namespace;
 pub use node::{Node, NodeSpec};
 pub use process::{Output, Process};
+pub use programs::{
+    CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE, KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes,
+    Runtime,
+};
 pub use rack::Rack;
-pub use wait::{Pending, wait_until};
+pub use wait::{Pending, wait_patiently, wait_until};
 pub use world::{World, WorldBuilder};

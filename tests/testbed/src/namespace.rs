@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Where programs are looked for: what a login shell of root has, so that it does not depend on the caller's.
-const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// How long the kernel may take to tear a whole namespace down.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
@@ -55,6 +55,8 @@ pub struct Namespace {
     name: String,
     pid: i32,
     holder: Child,
+    /// A cgroup namespace that is entered too, by its file as the caller reaches it.
+    cgroup: Option<PathBuf>,
     dir: PathBuf,
     keep: bool,
 }
@@ -112,6 +114,7 @@ impl Namespace {
                 name: name.to_owned(),
                 pid,
                 holder,
+                cgroup: None,
                 dir: dir.to_owned(),
                 keep: start.keep,
             }),
@@ -162,6 +165,11 @@ impl Namespace {
         format!("nsenter -t {} -n -m -p -u", self.pid)
     }
 
+    /// Everything started from now on is in this cgroup namespace too, named by its file inside.
+    pub(crate) fn enter_cgroup_namespace(&mut self, inside: &str) {
+        self.cgroup = Some(self.path(inside));
+    }
+
     /// A command that will run inside, with an empty environment but for PATH. The program is found inside.
     ///
     /// What it starts is `nsenter`, which forks: a signal to that process does not reach the program. Where signals
@@ -169,7 +177,13 @@ impl Namespace {
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
-            .args(["-t", &self.pid.to_string(), "-n", "-m", "-p", "-u", "--"])
+            .args(["-t", &self.pid.to_string(), "-n", "-m", "-p", "-u"])
+            .args(
+                self.cgroup
+                    .iter()
+                    .map(|file| format!("--cgroup={}", file.display())),
+            )
+            .arg("--")
             .arg(program)
             .env_clear()
             .env("PATH", SEARCH_PATH);

@@ -7,9 +7,10 @@ use std::{
     ffi::OsStr,
     fmt::Write as _,
     fs,
+    io::Write as _,
     net::{Ipv4Addr, Ipv6Addr},
     ops::Deref,
-    os::unix::fs::symlink,
+    os::unix::fs::{OpenOptionsExt as _, symlink},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -18,7 +19,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{
     address::{Net, mac},
-    binaries,
+    binaries, cgroup,
     namespace::{Namespace, Start},
     rack::Rack,
     state::Claim,
@@ -48,6 +49,7 @@ mkdir /mnt/disk; mount --bind \"$BERTH_DISK\" /mnt/disk
 mount --bind \"$BERTH_BOOT_ID\" /proc/sys/kernel/random/boot_id
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/berth /run/netns /run/lock
+mkfifo /run/kmsg; exec 9<>/run/kmsg
 for d in /etc /opt /var/lib /var/log; do
   mkdir -p /mnt/upper$d /mnt/work$d
   o=lowerdir=$d,upperdir=/mnt/upper$d,workdir=/mnt/work$d
@@ -59,12 +61,17 @@ done
 umount -l /mnt
 mount --make-rshared /";
 
+/// Where a daemon of the node reads the kernel's log: the real one is the whole machine's. PID 1 keeps the pipe open, so that a
+/// reader waits for the next line as it does on `/dev/kmsg`.
+const KERNEL_LOG: &str = "/run/kmsg";
+
 /// What a node shall be.
 #[derive(Clone, Debug)]
 pub struct NodeSpec {
     pub(crate) name: String,
     pub(crate) rack: String,
     addressed: Vec<Net>,
+    confined: bool,
 }
 
 impl NodeSpec {
@@ -74,7 +81,15 @@ impl NodeSpec {
             name: name.to_owned(),
             rack: rack.to_owned(),
             addressed: Vec::new(),
+            confined: false,
         }
+    }
+
+    /// The node sees only its own cgroups, as a Kubernetes node does. Needs root.
+    #[must_use]
+    pub(crate) fn confined(mut self) -> Self {
+        self.confined = true;
+        self
     }
 
     /// The uplink of this network carries the node's own addresses, with the default route by the first such.
@@ -151,9 +166,9 @@ impl Node {
         &self.spec.name
     }
 
-    pub(crate) fn world_name(&self) -> String {
-        let world = self.dir.parent().and_then(Path::file_name);
-        world.unwrap_or_default().to_string_lossy().into_owned()
+    /// Which node of the world it is; its addresses come from it.
+    pub(crate) fn number(&self) -> u8 {
+        self.number
     }
 
     /// Its machine, unless it is powered off.
@@ -238,6 +253,8 @@ impl Node {
     pub fn power_off(&mut self) -> Result<()> {
         if let Some(mut namespace) = self.namespace.take() {
             namespace.stop()?;
+            let cgroup = cgroup::name(&self.spec.name, namespace.pid());
+            lock(&self.claim).remove_cgroups(&cgroup)?;
             // The kernel removes the links of a dead namespace in its own time; their other ends take them along at once.
             let mut lines = String::new();
             for net in Net::ALL {
@@ -281,6 +298,9 @@ impl Node {
         lock(&self.claim).add_holder(namespace.pid())?;
         self.plug(&namespace)?;
         self.namespace = Some(namespace);
+        if self.spec.confined {
+            self.confine_cgroups()?;
+        }
         Ok(())
     }
 
@@ -291,6 +311,29 @@ impl Node {
     pub fn reboot(&mut self) -> Result<()> {
         self.power_off()?;
         self.power_on()
+    }
+
+    /// Writes a line into the node's kernel log, in the form of `/dev/kmsg`: `priority,sequence,microseconds,-;text`.
+    ///
+    /// # Errors
+    /// Nobody reads, and the pipe is full.
+    pub fn write_kernel_log(&self, line: &str) -> Result<()> {
+        let path = self.path(KERNEL_LOG);
+        let opened = fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(&path);
+        opened
+            .and_then(|mut pipe| pipe.write_all(format!("{}\n", line.trim_end()).as_bytes()))
+            .with_context(|| format!("write {}", path.display()))
+    }
+
+    pub(crate) fn set_cgroup_namespace(&mut self, inside: &str) -> Result<()> {
+        let namespace = self.namespace.as_mut();
+        namespace
+            .context("the node is off")?
+            .enter_cgroup_namespace(inside);
+        Ok(())
     }
 
     pub(crate) fn claim(&self) -> MutexGuard<'_, Claim> {

@@ -51,7 +51,7 @@ impl Claim {
             (1..=60).contains(&name.len()) && name.chars().all(proper),
             "{name:?} cannot name a world: 1 to 60 of a-z, 0-9, - and _"
         );
-        let base = std::env::temp_dir().join("berth-worlds");
+        let base = base();
         fs::create_dir_all(&base).with_context(|| format!("create {}", base.display()))?;
         let lock_path = base.join(format!("{name}.lock"));
         let lock = lock(&lock_path, name)?;
@@ -84,6 +84,17 @@ impl Claim {
     /// Lists a cgroup folder before it is made.
     pub(crate) fn add_cgroup(&mut self, path: PathBuf) -> Result<()> {
         self.record.cgroups.push(path);
+        self.store()
+    }
+
+    /// Removes the listed cgroup folders of this name, whose processes are dead.
+    pub(crate) fn remove_cgroups(&mut self, name: &str) -> Result<()> {
+        for cgroup in &self.record.cgroups {
+            if cgroup.ends_with(name) {
+                remove_cgroup(cgroup)?;
+            }
+        }
+        self.record.cgroups.retain(|it| !it.ends_with(name));
         self.store()
     }
 
@@ -183,6 +194,11 @@ fn lock(path: &Path, name: &str) -> Result<File> {
     }
 }
 
+/// Where all worlds' files are.
+pub(crate) fn base() -> PathBuf {
+    std::env::temp_dir().join("berth-worlds")
+}
+
 /// When a process started; `None` when there is none, or only its zombie.
 fn start_ticks(pid: i32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -216,7 +232,7 @@ fn remove_cgroup(path: &Path) -> Result<()> {
     )
 }
 
-fn remove_tree(dir: &Path) -> Result<()> {
+pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
     // Mount namespaces end a moment after their last process, and hold on to what they had mounted until then.
     wait_until(
         &format!("removing {}", dir.display()),

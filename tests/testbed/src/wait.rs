@@ -9,6 +9,9 @@ use anyhow::{Result, bail};
 /// How long between two looks at a condition: short against everything waited for, long against the cost of a look.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// The same for a look that costs more than a tenth of a second of a core, such as a run of kubectl.
+const LOOK_PATIENTLY: Duration = Duration::from_millis(250);
+
 /// Why a condition does not hold yet, in words for the failure message.
 #[derive(Clone, Debug)]
 pub struct Pending(pub String);
@@ -27,6 +30,27 @@ impl Pending {
 pub fn wait_until<T>(
     what: &str,
     deadline: Duration,
+    look: impl FnMut() -> Result<T, Pending>,
+) -> Result<T> {
+    wait(what, deadline, LOOK_EVERY, look)
+}
+
+/// Like [`wait_until`], for looks that are costly themselves.
+///
+/// # Errors
+/// After `deadline`, naming `what` and the last reason `look` gave.
+pub fn wait_patiently<T>(
+    what: &str,
+    deadline: Duration,
+    look: impl FnMut() -> Result<T, Pending>,
+) -> Result<T> {
+    wait(what, deadline, LOOK_PATIENTLY, look)
+}
+
+fn wait<T>(
+    what: &str,
+    deadline: Duration,
+    every: Duration,
     mut look: impl FnMut() -> Result<T, Pending>,
 ) -> Result<T> {
     let start = Instant::now();
@@ -37,7 +61,7 @@ pub fn wait_until<T>(
             Err(Pending(reason)) if late => {
                 bail!("{what} did not happen within {deadline:?}; last status: {reason}")
             }
-            Err(_) => pause(),
+            Err(_) => pause(every),
         }
     }
 }
@@ -46,6 +70,6 @@ pub fn wait_until<T>(
     clippy::disallowed_methods,
     reason = "the one sleep of the tests: between two looks"
 )]
-fn pause() {
-    std::thread::sleep(LOOK_EVERY);
+fn pause(time: Duration) {
+    std::thread::sleep(time);
 }

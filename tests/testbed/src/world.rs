@@ -1,5 +1,7 @@
 //! A world: two racks with a router between them, nodes and outside hosts, under one name.
 
+mod grow;
+
 use std::{
     io::Write as _,
     path::{Path, PathBuf},
@@ -26,6 +28,7 @@ const FIRST_HOST: u8 = 240;
 pub struct WorldBuilder {
     name: String,
     racks: u8,
+    router: bool,
     nodes: Vec<NodeSpec>,
     hosts: Vec<HostSpec>,
     keep: bool,
@@ -37,6 +40,13 @@ impl WorldBuilder {
     #[must_use]
     pub fn racks(mut self, racks: u8) -> Self {
         self.racks = racks;
+        self
+    }
+
+    /// There is a router also where one rack needs none: a control plane hangs on it.
+    #[must_use]
+    pub(crate) fn with_router(mut self) -> Self {
+        self.router = true;
         self
     }
 
@@ -84,12 +94,13 @@ impl WorldBuilder {
             hosts: Vec::new(),
             racks: Vec::new(),
             router: None,
+            machines: Vec::new(),
             claim: Arc::new(Mutex::new(claim)),
             dir,
             keep: self.keep,
             evidence: self.evidence,
         };
-        world.make_racks(self.racks)?;
+        world.make_racks(self.racks, self.router)?;
         for host in self.hosts {
             world.make_host(&host)?;
         }
@@ -109,6 +120,7 @@ pub struct World {
     hosts: Vec<Host>,
     racks: Vec<Arc<Rack>>,
     router: Option<Namespace>,
+    machines: Vec<Arc<Namespace>>,
     claim: Arc<Mutex<Claim>>,
     dir: PathBuf,
     keep: bool,
@@ -127,6 +139,7 @@ impl World {
         WorldBuilder {
             name: name.to_owned(),
             racks: 2,
+            router: false,
             nodes: Vec::new(),
             hosts: Vec::new(),
             keep: std::env::var_os("KEEP").is_some_and(|value| !value.is_empty() && value != "0"),
@@ -175,6 +188,11 @@ impl World {
         &self.nodes
     }
 
+    /// All racks.
+    pub(crate) fn racks(&self) -> &[Arc<Rack>] {
+        &self.racks
+    }
+
     /// A rack by its name: `a`, `b`.
     ///
     /// # Panics
@@ -206,23 +224,6 @@ impl World {
         )
     }
 
-    /// Adds a node to the running world.
-    ///
-    /// # Errors
-    /// As [`WorldBuilder::build`].
-    pub fn add_node(&mut self, spec: NodeSpec) -> Result<&Node> {
-        let rack = self.find_rack(&spec.rack)?;
-        ensure!(
-            self.nodes.iter().all(|node| node.spec_name() != spec.name),
-            "there is a node {} already",
-            spec.name
-        );
-        let number = u8::try_from(self.nodes.len() + 1).context("too many nodes")?;
-        let node = Node::new(spec, number, rack, Arc::clone(&self.claim), self.keep)?;
-        self.nodes.push(node);
-        self.nodes.last().context("the node just made")
-    }
-
     /// Saves what an engineer wants to see of every machine: links, addresses, routes, neighbours, logs, and how to step in.
     ///
     /// # Errors
@@ -235,17 +236,15 @@ impl World {
             .map(|rack| rack.tor())
             .chain(&self.router)
             .chain(self.hosts.iter().map(Host::namespace))
+            .chain(self.machines.iter().map(Arc::as_ref))
             .chain(self.nodes.iter().filter_map(Node::namespace));
         evidence::save(&folder, machines)?;
         Ok(folder)
     }
 
-    fn make_racks(&mut self, racks: u8) -> Result<()> {
-        ensure!(
-            (1..=26).contains(&racks),
-            "a world has 1 to 26 racks, not {racks}"
-        );
-        if racks > 1 {
+    fn make_racks(&mut self, racks: u8, router: bool) -> Result<()> {
+        ensure!(racks <= 26, "a world has at most 26 racks, not {racks}");
+        if racks > 1 || router {
             let router = self.start("router")?;
             rack::prepare_router(&router)?;
             self.router = Some(router);
@@ -321,6 +320,7 @@ impl Drop for World {
         self.nodes.clear();
         self.hosts.clear();
         self.racks.clear();
+        self.machines.clear();
         self.router = None;
         let mut claim = self.claim.lock().unwrap_or_else(PoisonError::into_inner);
         match claim.clean() {

@@ -1,0 +1,192 @@
+//! A Kubernetes cluster in a world: a control plane, and nodes with containerd, kubelet, kube-proxy and Berth.
+//!
+//! Nodes have their own addresses on the external uplink and reach the API server over it. What each daemon needs is kept here,
+//! so that any of them can be killed and started again. Nothing is asked of Berth's code: it is installed as files and run.
+
+mod actions;
+mod berth;
+mod build;
+mod footprint;
+mod member;
+
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
+
+use anyhow::{Result, bail};
+
+use self::member::Member;
+pub use self::{
+    build::ClusterBuilder,
+    footprint::{Doors, Memory},
+    member::Daemon,
+};
+use crate::{
+    address::Net,
+    control_plane::ControlPlane,
+    node::Node,
+    process::Output,
+    wait::{Pending, wait_patiently},
+    world::World,
+};
+
+/// Two seconds for a node on an idle machine; a busy one with many nodes takes longer.
+const NODES_DEADLINE: Duration = Duration::from_secs(180);
+
+/// A running cluster. Dropping it removes everything it made.
+#[derive(Debug)]
+pub struct Cluster {
+    // Daemons end before the world they live in.
+    members: BTreeMap<String, Member>,
+    control_plane: ControlPlane,
+    world: World,
+    berth: bool,
+}
+
+impl Cluster {
+    /// Begins a cluster; its world has this name.
+    pub fn builder(name: &str) -> ClusterBuilder {
+        ClusterBuilder::new(name)
+    }
+
+    /// Its world: racks, outside hosts, nodes as machines.
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The names of its nodes, on or off.
+    pub fn node_names(&self) -> impl Iterator<Item = &str> {
+        self.world.nodes().iter().map(Node::spec_name)
+    }
+
+    /// Rack and address of a node, on or off.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub fn place(&self, name: &str) -> Result<(String, Ipv4Addr)> {
+        let node = build::find(&self.world, name)?;
+        Ok((node.rack().name().to_owned(), node.address4(Net::External)))
+    }
+
+    /// Its control plane: kubectl, and the processes.
+    pub fn control_plane(&mut self) -> &mut ControlPlane {
+        &mut self.control_plane
+    }
+
+    /// Whether Berth was installed.
+    pub fn has_berth(&self) -> bool {
+        self.berth
+    }
+
+    /// Runs kubectl as administrator; its standard output.
+    ///
+    /// # Errors
+    /// It failed; with everything it said.
+    pub fn kubectl(&self, args: &[&str]) -> Result<String> {
+        self.control_plane.kubectl(args).and_then(Output::ok)
+    }
+
+    /// What `kubectl … --output json` says.
+    ///
+    /// # Errors
+    /// It failed, or did not answer JSON.
+    pub fn kubectl_json(&self, args: &[&str]) -> Result<serde_json::Value> {
+        self.control_plane.kubectl_json(args)
+    }
+
+    /// Creates or changes objects, in YAML or JSON.
+    ///
+    /// # Errors
+    /// The API server refused one; with its words.
+    pub fn apply(&self, manifest: &str) -> Result<()> {
+        self.control_plane.apply(manifest)
+    }
+
+    /// Waits until every node that is powered on is Ready, or without a network configuration at least known.
+    ///
+    /// # Errors
+    /// One is not within the deadline; with what each says.
+    pub fn wait_nodes(&mut self) -> Result<()> {
+        let on = self.world.nodes().iter().filter(|node| node.is_on());
+        let expected: Vec<(String, String)> = on
+            .map(|node| Ok((node.name().to_owned(), node.boot_id()?)))
+            .collect::<Result<_>>()?;
+        let what = if self.berth {
+            "all nodes being Ready"
+        } else {
+            "all nodes being known"
+        };
+        let waited = wait_patiently(what, NODES_DEADLINE, || {
+            for (name, member) in &mut self.members {
+                if expected.iter().any(|(it, _)| it == name) && !member.is_running(Daemon::Kubelet)
+                {
+                    return Ok(Some(name.clone()));
+                }
+            }
+            let states = states(&self.control_plane)
+                .map_err(|error| Pending::because(format!("{error:#}")))?;
+            for (name, boot_id) in &expected {
+                let Some(state) = states.get(name) else {
+                    return Err(Pending::because(format!("{name} is not known")));
+                };
+                if state.boot_id != *boot_id {
+                    // What is said of it was true before it was powered off.
+                    return Err(Pending::because(format!(
+                        "{name} has not spoken since its boot"
+                    )));
+                }
+                if let (true, Some(why)) = (self.berth, &state.not_ready) {
+                    return Err(Pending::because(format!("{name} is not Ready: {why}")));
+                }
+            }
+            Ok(None)
+        });
+        match waited {
+            Ok(None) => Ok(()),
+            Ok(Some(name)) => bail!("the kubelet of {name} has ended; {}", self.log_tails()),
+            Err(error) => Err(error.context(self.log_tails())),
+        }
+    }
+
+    /// What the API server says of each node.
+    ///
+    /// # Errors
+    /// It did not answer.
+    pub fn node_states(&self) -> Result<BTreeMap<String, NodeState>> {
+        states(&self.control_plane)
+    }
+
+    fn log_tails(&self) -> String {
+        let tails = self.members.iter().map(|(name, member)| {
+            format!(
+                "{name}: its kubelet's log ends with\n{}",
+                member.kubelet_tail()
+            )
+        });
+        tails.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// What the API server says of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeState {
+    /// Why it does not take Pods, in kubelet's words; nothing when it does.
+    pub not_ready: Option<String>,
+    /// The boot id that kubelet reported.
+    pub boot_id: String,
+}
+
+fn states(control_plane: &ControlPlane) -> Result<BTreeMap<String, NodeState>> {
+    let list = control_plane.kubectl_json(&["get", "nodes"])?;
+    let nodes = list["items"].as_array().cloned().unwrap_or_default();
+    let state = |node: &serde_json::Value| {
+        let name = node["metadata"]["name"].as_str()?.to_owned();
+        let conditions = node["status"]["conditions"].as_array()?;
+        let ready = conditions.iter().find(|it| it["type"] == "Ready")?;
+        let message = ready["message"].as_str().unwrap_or_default();
+        let state = NodeState {
+            not_ready: (ready["status"] != "True").then(|| message.to_owned()),
+            boot_id: node["status"]["nodeInfo"]["bootID"].as_str()?.to_owned(),
+        };
+        Some((name, state))
+    };
+    Ok(nodes.iter().filter_map(state).collect())
+}
