@@ -164,6 +164,11 @@ impl Process {
     /// It has ended.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         let pid = self.pid()?;
+        if signal == Signal::SIGCONT {
+            // nsenter stops itself when its child is stopped; nobody else would wake it.
+            let nsenter = i32::try_from(self.nsenter.id()).context("read a process id")?;
+            signal::kill(Pid::from_raw(nsenter), signal).context("wake nsenter")?;
+        }
         signal::kill(Pid::from_raw(pid), signal)
             .with_context(|| format!("send {signal} to {} ({pid})", self.name))
     }
