@@ -26,6 +26,7 @@ use crate::clock::ClockBase;
 use engine::{Engine, EngineError};
 use folder::StoreFolder;
 use migrate::Formats;
+pub(crate) use open::Entry;
 use open::Opening;
 use schema::{META_KEY, Meta, seal, unseal};
 use witness::{Testimony, Witness};
@@ -154,10 +155,10 @@ impl Store {
     ///
     /// # Errors
     /// `Damaged` when anything at all does not agree.
-    pub(crate) fn open<C: Default>(
+    pub(crate) fn open<C>(
         folder: &StoreFolder,
         formats: Formats,
-        collect: impl Fn(&mut C, &[u8], &[u8]),
+        collect: impl Fn(&mut dyn Iterator<Item = Entry>) -> C,
     ) -> Result<Opened<C>, OpenStoreError> {
         let opening = Opening { folder, formats };
         let result = opening.open(&collect);
@@ -172,10 +173,10 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::open`], and `Absent`.
-    pub(crate) fn open_existing<C: Default>(
+    pub(crate) fn open_existing<C>(
         folder: &StoreFolder,
         formats: Formats,
-        collect: impl Fn(&mut C, &[u8], &[u8]),
+        collect: impl Fn(&mut dyn Iterator<Item = Entry>) -> C,
     ) -> Result<Opened<C>, OpenStoreError> {
         if !folder.book().exists() && !folder.witness().exists() {
             return Err(OpenStoreError::Absent {
@@ -280,15 +281,15 @@ impl Store {
     /// When sled or a checksum says that the store is damaged.
     pub(crate) fn recount(&self) -> Result<Vec<String>, EngineError> {
         let mut counted = Meta::empty(self.meta.format);
-        self.engine.scan(|key, value| {
+        for entry in self.engine.entries() {
+            let (key, value) = entry?;
             if key != META_KEY {
-                unseal(key, value).map_err(|error| EngineError::Damaged {
-                    reason: damaged_record(key, &error),
+                unseal(&key, &value).map_err(|error| EngineError::Damaged {
+                    reason: damaged_record(&key, &error),
                 })?;
-                counted.add(key, value);
+                counted.add(&key, &value);
             }
-            Ok::<_, EngineError>(())
-        })?;
+        }
         let said = (self.meta.records, self.meta.digest);
         if (counted.records, counted.digest) == said {
             return Ok(Vec::new());

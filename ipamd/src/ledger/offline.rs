@@ -10,9 +10,9 @@ use ipamd_core::{BindingView, Book, ListFilter, Timestamp, ValidSettings};
 use proto_ids::Identity;
 
 use super::audit::{self, Query, Reading};
-use super::document::{Document, contradiction};
+use super::document::Document;
 use super::handle::{Fsck, Who, Why};
-use super::storage::{collect, differences};
+use super::storage::{differences, restore};
 use crate::clock::{self, ClockBase, ReadClockError};
 use crate::store::engine::EngineError;
 use crate::store::folder::{LockStoreError, StoreFolder};
@@ -37,17 +37,14 @@ pub(crate) enum OpenOfflineError {
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] OpenStoreError),
-    /// A record cannot be read.
-    #[error("store {folder} holds what this version cannot read: {reason}")]
+    /// Its records make no book.
+    #[error("store {folder} is whole, but its records make no book: {reason}")]
     Record {
         /// Its folder.
         folder: std::path::PathBuf,
         /// Which, and why.
         reason: String,
     },
-    /// The records make no book.
-    #[error("records of the store contradict each other: {}", .0.join("; "))]
-    Contradictory(Vec<String>),
     /// The machine's clocks could not be read.
     #[error(transparent)]
     Clock(#[from] ReadClockError),
@@ -70,20 +67,14 @@ impl Offline {
     ) -> Result<Self, OpenOfflineError> {
         let now = clock::observe(boot_id)?;
         let folder = StoreFolder::lock_existing(path)?;
-        let opened = Store::open_existing(&folder, FORMATS, collect)?;
-        let records =
-            opened
-                .collected
-                .into_records()
-                .map_err(|reason| OpenOfflineError::Record {
-                    folder: path.to_owned(),
-                    reason,
-                })?;
-        let book = Book::restore(settings, records).map_err(|error| {
-            OpenOfflineError::Contradictory(
-                error.contradictions.iter().map(contradiction).collect(),
-            )
-        })?;
+        let opened =
+            Store::open_existing(&folder, FORMATS, move |entries| restore(&settings, entries))?;
+        let book = opened
+            .collected
+            .map_err(|reason| OpenOfflineError::Record {
+                folder: path.to_owned(),
+                reason,
+            })?;
         let clock = ClockBase::resume(opened.store.meta().clock.as_ref(), now);
         Ok(Self {
             book,

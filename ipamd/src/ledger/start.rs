@@ -6,7 +6,6 @@ use std::io;
 
 use ipamd_core::Book;
 
-use super::document::contradiction;
 use super::error::Unavailable;
 use super::offline;
 use super::storage::Content;
@@ -107,15 +106,8 @@ impl Ledger {
         let reading = clock::observe(&self.paths.boot_id).map_err(Fault::Clock)?;
         let mut findings = Vec::new();
         let content = self.content(&reading, &mut findings).await?;
-        let records = content
-            .records
-            .map_err(|reason| Fault::Nonsense { reason })?;
-        let book = Book::restore(self.settings.clone(), records).map_err(|error| {
-            let lines: Vec<_> = error.contradictions.iter().map(contradiction).collect();
-            Fault::Nonsense {
-                reason: lines.join("; "),
-            }
-        })?;
+        let book = content.book.map_err(|reason| Fault::Nonsense { reason })?;
+        self.figures.records.set(content.meta.records);
         let stored = content.meta.clock.as_ref();
         let rebooted = stored.is_some_and(|base| base.is_of_another_boot(&reading));
         let base = ClockBase::resume(stored, reading);
@@ -168,7 +160,11 @@ impl Ledger {
         reading: &Reading,
         findings: &mut Vec<String>,
     ) -> Result<Content, Fault> {
-        let opened = self.storage.open().await.map_err(|_| Fault::Thread)?;
+        let opened = self
+            .storage
+            .open(self.settings.clone())
+            .await
+            .map_err(|_| Fault::Thread)?;
         let damage = match opened {
             Ok(content) => return Ok(content),
             Err(OpenStoreError::Damaged { reason, .. }) => reason,
@@ -190,7 +186,11 @@ impl Ledger {
              reservations are lost, import them from an export",
             aside.display()
         ));
-        let opened = self.storage.open().await.map_err(|_| Fault::Thread)?;
+        let opened = self
+            .storage
+            .open(self.settings.clone())
+            .await
+            .map_err(|_| Fault::Thread)?;
         opened.map_err(Fault::Open)
     }
 

@@ -8,16 +8,17 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ipamd_core::{AuditEntry, Record};
+use ipamd_core::{AuditEntry, Book, Record, ValidSettings};
 use tokio::sync::oneshot;
 
 use super::audit::{Query, Reading};
+use super::document::contradiction;
 use super::error::Unavailable;
 use crate::store::engine::EngineError;
 use crate::store::folder::{LockStoreError, StoreFolder};
 use crate::store::migrate::FORMATS;
 use crate::store::schema::{self, Kind};
-use crate::store::{OpenStoreError, Opened, Origin, Store};
+use crate::store::{Entry, OpenStoreError, Opened, Origin, Store};
 
 /// What the thread owns.
 #[derive(Default)]
@@ -52,8 +53,8 @@ pub(super) struct Content {
     pub(super) origin: Origin,
     /// The record about all others.
     pub(super) meta: schema::Meta,
-    /// The book's records, or the first that cannot be read.
-    pub(super) records: Result<Vec<Record>, String>,
+    /// The book, or why its records make none.
+    pub(super) book: Result<Book, String>,
 }
 
 impl Volume {
@@ -75,10 +76,10 @@ impl Volume {
     }
 
     /// Opens the store, or opens it anew after closing it.
-    fn open(&mut self) -> Option<Result<Content, OpenStoreError>> {
+    fn open(&mut self, settings: &ValidSettings) -> Option<Result<Content, OpenStoreError>> {
         self.store = None;
         let folder = self.folder.as_ref()?;
-        let opened = Store::open(folder, FORMATS, collect);
+        let opened = Store::open(folder, FORMATS, |entries| restore(settings, entries));
         Some(opened.map(|opened| {
             let Opened {
                 store,
@@ -90,42 +91,51 @@ impl Volume {
             Content {
                 origin,
                 meta,
-                records: collected.into_records(),
+                book: collected,
             }
         }))
     }
 }
 
-/// Records as they are read.
-#[derive(Default)]
-pub(super) struct Collected {
-    records: Vec<Record>,
-    unreadable: Option<String>,
-}
-
-impl Collected {
-    pub(super) fn into_records(self) -> Result<Vec<Record>, String> {
-        self.unreadable.map_or(Ok(self.records), Err)
+/// The book that wrote these records, or why there is none.
+pub(super) fn restore(
+    settings: &ValidSettings,
+    entries: &mut dyn Iterator<Item = Entry>,
+) -> Result<Book, String> {
+    let mut unreadable = None;
+    let records = entries.filter_map(|entry| {
+        record(&entry).unwrap_or_else(|problem| {
+            let name = entry.key.escape_ascii();
+            unreadable.get_or_insert_with(|| format!("record {name}: {problem}"));
+            None
+        })
+    });
+    // Record by record: the book and all its records at once would be twice the memory, for good.
+    let restored = Book::restore(settings.clone(), records);
+    match unreadable {
+        Some(problem) => Err(problem),
+        None => restored.map_err(|error| {
+            let lines: Vec<_> = error.contradictions.iter().map(contradiction).collect();
+            lines.join("; ")
+        }),
     }
 }
 
-/// Takes the book's records out of all records.
-pub(super) fn collect(collected: &mut Collected, key: &[u8], payload: &[u8]) {
-    let problem = match Kind::of(key) {
-        Some((Kind::Audit, _)) => return,
-        None => "its kind is not known".to_owned(),
-        Some((Kind::Book, _)) => match serde_json::from_slice::<Record>(payload) {
-            Ok(record) if schema::book_key(&record.key()) == key => {
-                collected.records.push(record);
-                return;
+/// A record of the book; `None` for one of the audit log.
+fn record(entry: &Entry) -> Result<Option<Record>, String> {
+    match Kind::of(&entry.key) {
+        Some((Kind::Audit, _)) => Ok(None),
+        None => Err("its kind is not known".to_owned()),
+        Some((Kind::Book, _)) => {
+            let record: Record =
+                serde_json::from_slice(&entry.payload).map_err(|error| error.to_string())?;
+            if entry.key == schema::book_key(&record.key()) {
+                Ok(Some(record))
+            } else {
+                Err("it lies under another record's key".to_owned())
             }
-            Ok(_) => "it lies under another record's key".to_owned(),
-            Err(error) => error.to_string(),
-        },
-    };
-    collected
-        .unreadable
-        .get_or_insert_with(|| format!("record {}: {problem}", key.escape_ascii()));
+        }
+    }
 }
 
 impl Storage {
@@ -187,8 +197,12 @@ impl Storage {
     }
 
     /// Opens the store, or opens it anew.
-    pub(super) async fn open(&self) -> Result<Result<Content, OpenStoreError>, Unavailable> {
-        self.run(Volume::open).await?.ok_or(Unavailable::Ended)
+    pub(super) async fn open(
+        &self,
+        settings: ValidSettings,
+    ) -> Result<Result<Content, OpenStoreError>, Unavailable> {
+        let opened = self.run(move |volume| volume.open(&settings)).await?;
+        opened.ok_or(Unavailable::Ended)
     }
 
     /// Closes store and folder, and ends the thread.

@@ -100,17 +100,13 @@ impl Engine {
     }
 
     /// Everything in key order.
-    pub(super) fn scan<E: From<EngineError>>(
-        &self,
-        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        caught(|| {
-            for entry in self.db.iter() {
-                let (key, value) = entry.map_err(EngineError::from)?;
-                visit(&key, &value)?;
-            }
-            Ok(())
-        })?
+    pub(super) fn entries(&self) -> impl Iterator<Item = Result<(IVec, IVec), EngineError>> {
+        let mut entries = self.db.iter();
+        // Only sled's own steps are guarded: what is done with an entry may fail in its own name.
+        std::iter::from_fn(move || match caught(|| entries.next()) {
+            Ok(entry) => entry.map(|entry| entry.map_err(EngineError::from)),
+            Err(panicked) => Some(Err(panicked)),
+        })
     }
 
     /// The entries from `from` on, up to and without `to`, in key order or backwards, until `visit` says stop.

@@ -6,6 +6,8 @@
 use std::fmt::Display;
 use std::io;
 
+use sled::IVec;
+
 use super::engine::{Engine, EngineError};
 use super::folder::{StoreFolder, sync_folder};
 use super::migrate::Formats;
@@ -28,9 +30,9 @@ struct Scanned<C> {
 }
 
 impl Opening<'_> {
-    pub(super) fn open<C: Default>(
+    pub(super) fn open<C>(
         &self,
-        collect: &impl Fn(&mut C, &[u8], &[u8]),
+        collect: &impl Fn(&mut dyn Iterator<Item = Entry>) -> C,
     ) -> Result<Opened<C>, OpenStoreError> {
         let testimony = self.testimony()?;
         let engine = Engine::open(&self.folder.book()).map_err(|error| self.engine(error))?;
@@ -108,47 +110,30 @@ impl Opening<'_> {
             .map_err(|problem: String| self.damaged(damaged_record(META_KEY, &problem)))
     }
 
-    fn scan<C: Default>(
+    fn scan<C>(
         &self,
         engine: &Engine,
         format: u32,
-        collect: &impl Fn(&mut C, &[u8], &[u8]),
+        collect: &impl Fn(&mut dyn Iterator<Item = Entry>) -> C,
     ) -> Result<Scanned<C>, EngineError> {
-        let mut counted = Meta::empty(format);
-        let mut collected = C::default();
-        let mut lifted = Writes::new();
-        let behind = format < self.formats.current;
-        engine.scan(|key, value| {
-            if key == META_KEY {
-                return Ok::<_, EngineError>(());
-            }
-            let damaged = |problem: &dyn Display| EngineError::Damaged {
-                reason: damaged_record(key, problem),
-            };
-            let (version, payload) = unseal(key, value).map_err(|error| damaged(&error))?;
-            if u32::from(version) != format {
-                return Err(damaged(&UnsealError::Version { version }));
-            }
-            counted.add(key, value);
-            if !behind {
-                collect(&mut collected, key, payload);
-                return Ok(());
-            }
-            // Gone under the old key, unless that is some record's new one.
-            lifted.entry(key.to_owned()).or_insert(None);
-            let up = self
-                .formats
-                .lift(format, (key.to_owned(), payload.to_owned()));
-            if let Some((key, payload)) = up.map_err(|error| damaged(&error))? {
-                collect(&mut collected, &key, &payload);
-                lifted.insert(key, Some(payload));
-            }
-            Ok(())
-        })?;
+        let mut scan = Scan {
+            entries: engine.entries(),
+            formats: self.formats,
+            format,
+            counted: Meta::empty(format),
+            lifted: Writes::new(),
+            problem: None,
+        };
+        let collected = collect(&mut scan);
+        // What was not asked for counts too.
+        scan.by_ref().for_each(drop);
+        if let Some(problem) = scan.problem {
+            return Err(problem);
+        }
         Ok(Scanned {
-            counted,
+            counted: scan.counted,
             collected,
-            lifted: behind.then_some(lifted),
+            lifted: (format < self.formats.current).then_some(scan.lifted),
         })
     }
 
@@ -233,6 +218,75 @@ impl Opening<'_> {
             EngineError::Io(source) => self.io("its records", source),
             EngineError::Damaged { reason } => self.damaged(reason),
         }
+    }
+}
+
+/// One record as it is read.
+pub(crate) struct Entry {
+    /// Its key.
+    pub(crate) key: IVec,
+    /// Its payload.
+    pub(crate) payload: IVec,
+}
+
+/// All records on their way by, checked, counted and lifted. Ends at the first problem.
+struct Scan<I> {
+    entries: I,
+    formats: Formats,
+    format: u32,
+    counted: Meta,
+    lifted: Writes,
+    problem: Option<EngineError>,
+}
+
+impl<I: Iterator<Item = Result<(IVec, IVec), EngineError>>> Iterator for Scan<I> {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        while self.problem.is_none() {
+            let taken = self
+                .entries
+                .next()?
+                .and_then(|(key, value)| self.take(key, &value));
+            match taken {
+                Ok(Some(entry)) => return Some(entry),
+                Ok(None) => {}
+                Err(problem) => self.problem = Some(problem),
+            }
+        }
+        None
+    }
+}
+
+impl<I> Scan<I> {
+    fn take(&mut self, key: IVec, value: &IVec) -> Result<Option<Entry>, EngineError> {
+        if key == META_KEY {
+            return Ok(None);
+        }
+        let damaged = |problem: &dyn Display| EngineError::Damaged {
+            reason: damaged_record(&key, problem),
+        };
+        let (version, payload) = unseal(&key, value).map_err(|error| damaged(&error))?;
+        if u32::from(version) != self.format {
+            return Err(damaged(&UnsealError::Version { version }));
+        }
+        self.counted.add(&key, value);
+        if self.format == self.formats.current {
+            let payload = value.subslice(value.len() - payload.len(), payload.len());
+            return Ok(Some(Entry { key, payload }));
+        }
+        // Gone under the old key, unless that is some record's new one.
+        self.lifted.entry(key.to_vec()).or_insert(None);
+        let bare = (key.to_vec(), payload.to_vec());
+        let lifted = self.formats.lift(self.format, bare);
+        let Some((key, payload)) = lifted.map_err(|error| damaged(&error))? else {
+            return Ok(None);
+        };
+        self.lifted.insert(key.clone(), Some(payload.clone()));
+        Ok(Some(Entry {
+            key: key.into(),
+            payload: payload.into(),
+        }))
     }
 }
 

@@ -27,8 +27,10 @@ fn clock(second: u64) -> ClockBase {
     }
 }
 
-fn collect(content: &mut Content, key: &[u8], payload: &[u8]) {
-    content.insert(key.to_owned(), payload.to_owned());
+fn collect(entries: &mut dyn Iterator<Item = Entry>) -> Content {
+    entries
+        .map(|entry| (entry.key.to_vec(), entry.payload.to_vec()))
+        .collect()
 }
 
 fn open(path: &Path) -> Result<(StoreFolder, Store, Origin, Content), OpenStoreError> {

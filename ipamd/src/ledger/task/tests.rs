@@ -16,9 +16,9 @@ use super::super::{ImportRequest, LedgerError, LedgerHandle, ledger, transaction
 use super::*;
 use crate::clock::{ClockBase, Reading};
 use crate::links::{Port, Ports};
-use crate::store::Store;
 use crate::store::folder::{LockStoreError, StoreFolder};
 use crate::store::migrate::FORMATS;
+use crate::store::{Entry, Store};
 
 /// A node: folders, a boot, ports, and a daemon that comes and goes.
 struct Node {
@@ -151,7 +151,7 @@ fn settings() -> Settings {
     }
 }
 
-fn nothing(_: &mut Vec<()>, _: &[u8], _: &[u8]) {}
+fn nothing(_: &mut dyn Iterator<Item = Entry>) {}
 
 fn attachment(sandbox: &str) -> Attachment {
     Attachment {
