@@ -2,7 +2,7 @@
 
 use proto_ids::{Attachment, PortAlias};
 use serde_json::{Value, json};
-use tests::site::{Ask, Setup, Site, assert_unchanged};
+use tests::site::{Ask, Pod, Setup, Site, assert_unchanged};
 
 #[test]
 fn pod_has_two_interfaces_one_default_route_and_static_routes() {
@@ -220,6 +220,79 @@ fn failure_on_the_second_interface_leaves_nothing_of_the_first() {
     pod.does(&["link", "del", "net1"]);
     site.add(&ask).result();
     assert_eq!(pod.addresses("net1").len(), 1);
+}
+
+/// What a failure must leave as it was, without the bridges' timers, which run on.
+fn node_and_pod(site: &Site, pod: &Pod<'_>) -> Value {
+    let mut node = site.snapshot();
+    for link in node["addresses"].as_array_mut().into_iter().flatten() {
+        link.as_object_mut().unwrap().remove("linkinfo");
+    }
+    json!({"node": node, "pod": pod.snapshot()})
+}
+
+/// A site with an operator's bridge over `eth0` on which everything that outlives a Pod is there already.
+fn site_with_an_operators_bridge(test: &str) -> Site {
+    let site = Site::build(test, Setup::dual_stack());
+    site.add_management_nic();
+    let bridge = "link add ops0 address 02:00:00:00:0b:0b type bridge stp_state 0 forward_delay 0";
+    site.does(&bridge.split(' ').collect::<Vec<_>>());
+    site.does(&["link", "set", "ops0", "up"]);
+    site.does(&["link", "set", "eth0", "master", "ops0"]);
+    let pod = site.pod("first");
+    let ask = Ask::new("first-x", &pod);
+    site.add(&ask).result();
+    site.del(&ask).silence();
+    site
+}
+
+#[test]
+fn bridge_that_does_not_forward_in_time_undoes_both_interfaces_and_says_why() {
+    let site = site_with_an_operators_bridge("add-stp");
+    let tree = "link set ops0 type bridge stp_state 1 forward_delay 1500";
+    site.does(&tree.split(' ').collect::<Vec<_>>());
+    let pod = site.pod("p");
+    let before = node_and_pod(&site, &pod);
+    let ask = Ask::new("web-x", &pod);
+    let fault = site.add(&ask).fault();
+    assert_eq!(fault.code, 109, "{fault:?}");
+    assert!(fault.text().contains("spanning tree"), "{fault:?}");
+    assert_unchanged(&node_and_pod(&site, &pod), &before);
+    assert_eq!(site.ports(), Vec::<String>::new());
+    site.assert_no_attachment();
+
+    site.does(&["link", "set", "ops0", "type", "bridge", "stp_state", "0"]);
+    site.does(&[
+        "link",
+        "set",
+        "ops0",
+        "type",
+        "bridge",
+        "forward_delay",
+        "0",
+    ]);
+    site.add(&ask).result();
+    pod.pings("10.20.1.1");
+}
+
+#[test]
+fn node_address_that_the_node_lacks_undoes_addresses_and_routes_that_were_made() {
+    let site = site_with_an_operators_bridge("add-late");
+    let pod = site.pod("p");
+    // As in a namespace that no runtime has prepared.
+    pod.does(&["link", "set", "lo", "down"]);
+    let before = node_and_pod(&site, &pod);
+    let mut networks = site.networks();
+    // One of the last steps, after the first interface's routes on both sides.
+    networks[1]["nodeAddresses"] = json!(["203.0.113.9"]);
+    let ask = Ask::new("web-x", &pod);
+    let fault = site.add(&ask.clone().networks(networks)).fault();
+    assert_eq!(fault.code, 109, "{fault:?}");
+    assert!(fault.text().contains("203.0.113.9"), "{fault:?}");
+    assert_unchanged(&node_and_pod(&site, &pod), &before);
+    assert_eq!(site.ports(), Vec::<String>::new());
+    site.assert_no_attachment();
+    site.add(&ask).result();
 }
 
 #[test]

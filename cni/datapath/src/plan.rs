@@ -128,7 +128,7 @@ type Phase = fn(&Nic, &ObservedNic, &Observed) -> Vec<Deed>;
 /// The steps from what is to what shall be, in the order in which they work.
 ///
 /// Phase by phase over all interfaces, so that each phase is one batch: nothing comes up before its settings hold,
-/// no address is used before the bridge forwards, and the announcements come last.
+/// no address is used before the bridge forwards, and of the interfaces' steps the announcements come last.
 pub(crate) fn plan(desired: &[Nic], observed: &Observed) -> Vec<Step> {
     let phases: [Phase; 5] = [links, inside, port, contents, node];
     let absent = ObservedNic::default();
@@ -160,15 +160,16 @@ fn rank(deed: &Deed) -> u8 {
         | Deed::JoinVlan(_)
         | Deed::SetPort { .. } => 2,
         Deed::SetMac(_) | Deed::SetMtu(_) | Deed::Tune => 3,
-        Deed::RaiseLoopback => 4,
-        Deed::RaiseInside => 5,
-        Deed::RaisePort => 6,
-        Deed::AwaitForwarding => 7,
-        Deed::AddAddress(_) => 8,
-        Deed::AddRoute(_) => 9,
-        Deed::AddNeighbour(..) => 10,
-        Deed::AddNodeRoute(_) => 11,
-        Deed::Announce => 12,
+        Deed::RaiseInside => 4,
+        Deed::RaisePort => 5,
+        Deed::AwaitForwarding => 6,
+        Deed::AddAddress(_) => 7,
+        Deed::AddRoute(_) => 8,
+        Deed::AddNeighbour(..) => 9,
+        Deed::AddNodeRoute(_) => 10,
+        Deed::Announce => 11,
+        // Not the attachment's, so no undo could tell whether to take it back: when nothing else can fail.
+        Deed::RaiseLoopback => 12,
     }
 }
 

@@ -45,7 +45,7 @@ pub enum ApplyError {
     },
     /// The bridge does not forward for the port.
     #[error(
-        "{ifname}: the bridge did not forward for port {port} within {waited:?}: is the bridge up, is spanning tree on?"
+        "{ifname}: the bridge did not forward for port {port} within {waited:?}: see that it is up, and that its spanning tree is off (`stp_state 0`) or its forward delay 0 to 2 seconds"
     )]
     NotForwarding {
         /// The interface inside the Pod.

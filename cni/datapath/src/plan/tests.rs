@@ -132,7 +132,6 @@ fn empty_pod_is_wired_phase_by_phase() {
             "1: keep the port from making IPv6 addresses",
             "0: set the interface's ARP and IPv6 settings",
             "1: set the interface's ARP and IPv6 settings",
-            "0: bring lo up",
             "0: bring the interface up",
             "1: bring the interface up",
             "0: bring the port up",
@@ -146,6 +145,7 @@ fn empty_pod_is_wired_phase_by_phase() {
             "0: add the node's route to 10.20.1.100 from 192.0.2.10",
             "0: announce the addresses",
             "1: announce the addresses",
+            "0: bring lo up",
         ]
     );
 }
