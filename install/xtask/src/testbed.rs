@@ -5,7 +5,7 @@
 
 mod action;
 mod holder;
-mod programs;
+pub(crate) mod programs;
 mod reach;
 
 use std::path::PathBuf;
@@ -111,7 +111,9 @@ pub(crate) fn run(args: &TestbedArgs) -> Result<()> {
         Command::Hold(shape) => holder::hold(name, shape),
         Command::Action(action) => {
             say(&action.describe());
-            let said = reach::ask(name, &holder::Order::Act(action.clone()))?;
+            let mut action = action.clone();
+            action.provide(|| programs::containerd(&Workspace::find()?))?;
+            let said = reach::ask(name, &holder::Order::Act(action))?;
             say(&said);
             Ok(())
         }
@@ -125,6 +127,7 @@ fn up(name: &str, shape: &Shape) -> Result<()> {
         shape.racks
     );
     ensure!(shape.nodes > 0, "a cluster has at least one node");
+    reach::settle(name)?;
     if reach::answers(name) {
         say(&format!("{name} is up already"));
         return reach::ask(name, &holder::Order::Status).map(|said| show(&said));

@@ -3,6 +3,8 @@
 //! Privileged tiers run their test program in namespaces of its own, so that nothing can reach the machine's network. A
 //! test of the containerd tier that failed is run once more alone; if it passes then it is called FLAKY, loudly.
 
+mod kubernetes;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -30,7 +32,11 @@ pub(crate) enum Tier {
     Containerd,
     /// What the running kernel may lack, in a Debian kernel under qemu: VLANs
     Vlan,
-    /// All of them, in this order
+    /// etcd and kube-apiserver alone. Not among `all` yet
+    Apiserver,
+    /// Real nodes with kubelet, containerd and Berth. Not among `all` yet
+    Cluster,
+    /// All but the last two, in this order
     #[default]
     All,
 }
@@ -79,6 +85,12 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
     if all || args.tier == Tier::Vlan {
         vlan(&workspace, &args.rest)?;
     }
+    if args.tier == Tier::Apiserver {
+        kubernetes::apiserver(&workspace, &args.rest)?;
+    }
+    if args.tier == Tier::Cluster {
+        kubernetes::cluster(&workspace, &args.rest)?;
+    }
     say("all tests passed");
     Ok(())
 }
@@ -95,6 +107,14 @@ fn ensure_packages(tier: Tier) -> Result<()> {
             packages::WORLD,
             packages::NETNS,
             packages::KERNEL,
+        ]),
+        Tier::Apiserver => packages::ensure(&[packages::BUILD, packages::WORLD]),
+        Tier::Cluster => packages::ensure(&[
+            packages::BUILD,
+            packages::WORLD,
+            packages::NETNS,
+            packages::CONTAINERD,
+            packages::CLUSTER,
         ]),
         Tier::All => packages::ensure(&[
             packages::BUILD,

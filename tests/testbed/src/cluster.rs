@@ -6,6 +6,7 @@
 mod actions;
 mod berth;
 mod build;
+mod evidence;
 mod footprint;
 mod member;
 

@@ -5,6 +5,7 @@
 //! It never touches the machine's own network namespace and never uses the product's code: it is the oracle of the tests.
 
 mod address;
+mod apiserver;
 mod binaries;
 mod cgroup;
 mod cluster;
@@ -29,6 +30,7 @@ mod wait;
 mod world;
 
 pub use address::{Net, RackAddresses};
+pub use apiserver::ApiServer;
 pub use binaries::{bin_dir, binary};
 pub use cluster::{Cluster, ClusterBuilder, Daemon, Doors, Memory, NodeState};
 pub use cni::{CniCall, CniReply, RunningCniCall};

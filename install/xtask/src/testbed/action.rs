@@ -1,5 +1,7 @@
 //! What can be done to a running cluster: the words for it, which are also what goes over the holder's socket.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -112,6 +114,9 @@ pub(crate) enum Action {
         /// Its runtime
         #[arg(long, value_enum, default_value_t)]
         runtime: RuntimeName,
+        /// Folder of containerd 2.x
+        #[arg(skip)]
+        programs: Option<PathBuf>,
     },
     /// Power a node off for good; its object and its disk go too
     RemoveNode {
@@ -177,6 +182,19 @@ impl Action {
         format!("{self:?}")
     }
 
+    /// Names the programs that it needs and that the holder may not have.
+    pub(crate) fn provide(&mut self, containerd: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
+        if let Self::AddNode {
+            runtime: RuntimeName::Containerd2,
+            programs,
+            ..
+        } = self
+        {
+            *programs = Some(containerd()?);
+        }
+        Ok(())
+    }
+
     /// Does it; what to tell the person.
     pub(crate) fn perform(&self, cluster: &mut Cluster) -> Result<String> {
         match self {
@@ -206,9 +224,14 @@ impl Action {
             Self::AddNode {
                 node,
                 rack,
-                runtime,
+                runtime: _,
+                programs,
             } => {
-                cluster.add_node(node, rack, runtime.real()?)?;
+                let runtime = match programs {
+                    Some(folder) => Runtime::module(folder.clone())?,
+                    None => Runtime::Debian,
+                };
+                cluster.add_node(node, rack, runtime)?;
                 cluster.wait_nodes()?;
             }
             Self::RemoveNode { node } => cluster.remove_node(node)?,

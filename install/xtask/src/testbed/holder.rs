@@ -8,10 +8,9 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tests_testbed::{Cluster, Kubernetes, Net, World};
 
@@ -46,17 +45,9 @@ pub(crate) fn socket(name: &str) -> PathBuf {
 
 /// Makes the cluster and holds it until it is told to end.
 pub(crate) fn hold(name: &str, shape: &Shape) -> Result<()> {
-    let alone = AtomicBool::new(false);
-    let tell = |text: &str| {
-        if emit(&Answer::Progress(text.to_owned())).is_err() {
-            alone.store(true, Ordering::Relaxed);
-        }
-    };
-    let made = make(name, shape, &tell);
-    if alone.load(Ordering::Relaxed) {
-        bail!("the command that wanted this cluster has gone; it is removed again");
-    }
-    let mut cluster = match made {
+    // Whoever wanted the cluster may have gone meanwhile: then it is not wanted.
+    let tell = |text: &str| emit(&Answer::Progress(text.to_owned()));
+    let mut cluster = match make(name, shape, &tell) {
         Ok(cluster) => cluster,
         Err(error) => {
             emit(&Answer::Failed(format!("{error:#}")))?;
@@ -81,7 +72,7 @@ pub(crate) fn hold(name: &str, shape: &Shape) -> Result<()> {
     Ok(())
 }
 
-fn make(name: &str, shape: &Shape, tell: &(dyn Fn(&str) + Sync)) -> Result<Cluster> {
+fn make(name: &str, shape: &Shape, tell: &dyn Fn(&str) -> Result<()>) -> Result<Cluster> {
     let mut builder = Cluster::builder(name)
         .racks(shape.racks)
         .runtime(shape.runtime.real()?)
@@ -150,7 +141,7 @@ fn emit(answer: &Answer) -> Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
-        .context("nobody reads")
+        .context("the command that wanted this cluster has gone")
 }
 
 fn reply(mut stream: &UnixStream, answer: &Answer) -> Result<()> {

@@ -80,7 +80,7 @@ pub(crate) fn kubernetes(workspace: &Workspace) -> Result<PathBuf> {
 }
 
 /// The folder of containerd's programs.
-fn containerd(workspace: &Workspace) -> Result<PathBuf> {
+pub(crate) fn containerd(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(CONTAINERD_VARIABLE) {
         let Runtime::Module(folder) = Runtime::module(folder.into())? else {
             bail!("{CONTAINERD_VARIABLE} names no containerd 2.x");

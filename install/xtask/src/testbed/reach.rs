@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
-use tests_testbed::{CONTAINERD_VARIABLE, Doors, KUBERNETES_VARIABLE, World};
+use anyhow::{Context, Result, bail, ensure};
+use tests_testbed::{CONTAINERD_VARIABLE, Doors, KUBERNETES_VARIABLE, Pending, World};
 
 use super::{
     Shape,
@@ -29,6 +29,33 @@ const ACTION_BUDGET: Duration = Duration::from_secs(10 * 60);
 /// Whether a holder listens.
 pub(super) fn answers(name: &str) -> bool {
     UnixStream::connect(socket(name)).is_ok()
+}
+
+/// Waits while another command makes a cluster of this name: until that one is complete, or has given up.
+pub(super) fn settle(name: &str) -> Result<()> {
+    if answers(name) || holders(name)?.is_empty() {
+        return Ok(());
+    }
+    say(&format!(
+        "another command makes {name} just now; waiting for its end"
+    ));
+    let what = format!("the end of the making of {name} (`down` ends it)");
+    tests_testbed::wait_patiently(&what, ACTION_BUDGET, || {
+        let holders = holders(name).map_err(|error| Pending::because(format!("{error:#}")))?;
+        if answers(name) || holders.is_empty() {
+            return Ok(());
+        }
+        Err(Pending::because(format!("process {holders:?} makes it")))
+    })
+}
+
+/// How to reach a cluster that is up.
+fn doors(name: &str) -> Result<Doors> {
+    ensure!(
+        answers(name),
+        "there is no testbed {name} (`cargo xtask testbed up --name {name}` makes one)"
+    );
+    Doors::of(name)
 }
 
 /// Gives the holder an order and waits for what it says.
@@ -127,7 +154,7 @@ pub(super) fn remove(name: &str) -> Result<()> {
 
 /// Runs kubectl in the control plane's network, with this process's files and folder.
 pub(super) fn kubectl(name: &str, args: &[String]) -> Result<()> {
-    let doors = Doors::of(name)?;
+    let doors = doors(name)?;
     let mut path: Vec<_> = doors
         .kubectl
         .parent()
@@ -154,7 +181,7 @@ pub(super) fn kubectl(name: &str, args: &[String]) -> Result<()> {
 
 /// Steps into a machine, or runs one command there.
 pub(super) fn shell(name: &str, machine: &str, command: &[String]) -> Result<()> {
-    let doors = Doors::of(name)?;
+    let doors = doors(name)?;
     let pid = if machine == "control-plane" {
         doors.control_plane
     } else {
@@ -231,7 +258,7 @@ fn wait_gone(pid: i32, budget: Duration) -> bool {
         if stat.is_empty() || stat.contains(") Z ") {
             return Ok(());
         }
-        Err(tests_testbed::Pending::because("it lives"))
+        Err(Pending::because("it lives"))
     });
     gone.is_ok()
 }

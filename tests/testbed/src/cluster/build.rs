@@ -81,14 +81,14 @@ impl ClusterBuilder {
     /// # Errors
     /// What cannot be made, started, or does not get ready in time, by name.
     pub fn build(self) -> Result<Cluster> {
-        self.build_telling(&|_| {})
+        self.build_telling(&|_| Ok(()))
     }
 
-    /// Like [`Self::build`], and tells each step.
+    /// Like [`Self::build`], and tells each step; where that fails, nothing further is done.
     ///
     /// # Errors
-    /// As [`Self::build`].
-    pub fn build_telling(self, tell: &(dyn Fn(&str) + Sync)) -> Result<Cluster> {
+    /// As [`Self::build`], and what `tell` answers.
+    pub fn build_telling(self, tell: &dyn Fn(&str) -> Result<()>) -> Result<Cluster> {
         let runtime = match self.runtime {
             Some(runtime) => runtime,
             None => Runtime::module_from_environment()?,
@@ -97,9 +97,9 @@ impl ClusterBuilder {
             Some(kubernetes) => kubernetes,
             None => Kubernetes::from_environment()?,
         };
-        tell("racks, TORs and a router");
+        tell("racks, TORs and a router")?;
         let mut world = self.world.build()?;
-        tell("starting etcd and kube-apiserver");
+        tell("starting etcd and kube-apiserver")?;
         let control_plane = ControlPlane::start(&mut world, &kubernetes)?;
         let mut cluster = Cluster {
             members: BTreeMap::new(),
@@ -147,7 +147,7 @@ impl Cluster {
     }
 
     /// Starts the nodes' runtimes while the API server gets ready, then what needs it.
-    fn start_all(&mut self, tell: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    fn start_all(&mut self, tell: &dyn Fn(&str) -> Result<()>) -> Result<()> {
         let berth = self.berth;
         let world = &self.world;
         let (members, control_plane) = (&mut self.members, &mut self.control_plane);
@@ -157,9 +157,9 @@ impl Cluster {
                 let node = find(world, name)?;
                 runtimes.push((name, scope.spawn(move || member.start_runtime(node, berth))));
             }
-            tell("waiting for the API server, and for the nodes' containerd and berth-ipamd");
+            tell("waiting for the API server, and for the nodes' containerd and berth-ipamd")?;
             control_plane.wait_ready()?;
-            tell("the API server is ready");
+            tell("the API server is ready")?;
             control_plane.start_controllers()?;
             for (name, runtime) in runtimes {
                 let ended = runtime.join().map_err(|_| anyhow!("its thread panicked"));
@@ -169,13 +169,13 @@ impl Cluster {
             }
             anyhow::Ok(())
         })?;
-        tell("starting kubelet and kube-proxy on each node");
+        tell("starting kubelet and kube-proxy on each node")?;
         for (name, member) in &mut self.members {
             let node = find(&self.world, name)?;
             member.start_kubernetes(node, &self.control_plane)?;
         }
         self.write_doors()?;
-        tell("waiting for the nodes");
+        tell("waiting for the nodes")?;
         self.wait_nodes()
     }
 }

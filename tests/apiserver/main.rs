@@ -1,0 +1,3 @@
+//! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
+
+mod start;

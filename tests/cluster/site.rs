@@ -1,0 +1,162 @@
+//! The clusters of this tier: one that all tests share which break nothing, and own ones. What is asked of them in words.
+
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tests_testbed::{Cluster, Net, Pending, Runtime, wait_patiently};
+
+/// The name of the shared cluster; `cargo xtask test` removes what is left of it when this program has ended.
+const SHARED: &str = "cluster-shared";
+
+/// Pods start within two seconds on an idle machine.
+const POD_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The shared cluster for the time of one test: tests of it run one after the other.
+pub(crate) struct Shared(MutexGuard<'static, Cluster>);
+
+/// Both runtimes side by side, one per rack, and an outside host in the first.
+pub(crate) fn shared() -> Shared {
+    static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(|| {
+        let builder = Cluster::builder(SHARED).node("n1", "a");
+        let mut cluster = builder.host("vm", "a", Net::External).build().unwrap();
+        cluster.add_node("n2", "b", Runtime::Debian).unwrap();
+        cluster.wait_nodes().unwrap();
+        Mutex::new(cluster)
+    });
+    // A test that failed has left Pods of its own only.
+    Shared(cluster.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A cluster of a test's own, with one node.
+pub(crate) fn own(name: &str) -> Cluster {
+    Cluster::builder(name)
+        .racks(1)
+        .node("n1", "a")
+        .build()
+        .unwrap()
+}
+
+impl Deref for Shared {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.0
+    }
+}
+
+impl DerefMut for Shared {
+    fn deref_mut(&mut self) -> &mut Cluster {
+        &mut self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Best effort: the test has failed anyway.
+            let _ = self.0.save_evidence();
+        }
+    }
+}
+
+/// What a Pod has, as its own kernel says it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// IPv4 and IPv6 addresses with their interfaces.
+    pub(crate) addresses: Vec<String>,
+    /// MACs of its interfaces.
+    pub(crate) macs: Vec<String>,
+}
+
+/// A StatefulSet of Pods with a shell, pinned to nodes by a selector.
+pub(crate) fn stateful_set(name: &str, replicas: u32, node: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},
+        "spec": {
+            "serviceName": name, "replicas": replicas,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod_spec(node)},
+        },
+    })
+}
+
+/// A Pod with a shell on a node; it is Ready when its node can reach it.
+pub(crate) fn pod_spec(node: &str) -> Value {
+    json!({
+        "nodeSelector": {"kubernetes.io/hostname": node},
+        "terminationGracePeriodSeconds": 1,
+        "containers": [{
+            "name": "app", "image": "localhost/app:v1", "imagePullPolicy": "Never",
+            "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do echo hello | nc -l -p 8080; done"],
+            // kubelet asks the Pod over the node's own interfaces.
+            "readinessProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 60},
+        }],
+    })
+}
+
+/// Waits until a Pod of this name is Ready, and other than `not`: a UID, for one that takes another's place.
+pub(crate) fn wait_ready(cluster: &Cluster, pod: &str, not: &str) -> String {
+    let what = format!("{pod} being Ready");
+    let waited = wait_patiently(&what, POD_DEADLINE, || {
+        let object = cluster
+            .kubectl_json(&["get", "pod", pod])
+            .map_err(|error| Pending::because(format!("{error:#}")))?;
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        if uid == not || !object["metadata"]["deletionTimestamp"].is_null() {
+            return Err(Pending::because("it is still the old one"));
+        }
+        let conditions = object["status"]["conditions"].as_array();
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .any(|it| it["type"] == "Ready" && it["status"] == "True");
+        if ready {
+            return Ok(uid.to_owned());
+        }
+        Err(Pending::because(&object["status"]))
+    });
+    waited.unwrap()
+}
+
+/// Runs a command in a Pod that must succeed; tried again while kubelet does not know the Pod yet.
+pub(crate) fn exec(cluster: &Cluster, pod: &str, words: &[&str]) -> String {
+    let mut all = vec!["exec", pod, "--"];
+    all.extend(words);
+    let what = format!("{words:?} in {pod}");
+    wait_patiently(&what, POD_DEADLINE, || {
+        cluster
+            .kubectl(&all)
+            .map_err(|error| Pending::because(format!("{error:#}")))
+    })
+    .unwrap()
+}
+
+/// Addresses and MACs of a Pod as its own kernel says them.
+pub(crate) fn look(cluster: &Cluster, pod: &str) -> Seen {
+    let text = exec(
+        cluster,
+        pod,
+        &["sh", "-c", "ip addr show dev eth0; ip addr show dev net1"],
+    );
+    let words = |key: &str| -> Vec<String> {
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| line.starts_with(key));
+        lines
+            .filter_map(|line| line.split_whitespace().nth(1).map(str::to_owned))
+            .collect()
+    };
+    let mut addresses = words("inet ");
+    addresses.extend(words("inet6 "));
+    Seen {
+        addresses,
+        macs: words("link/ether"),
+    }
+}
