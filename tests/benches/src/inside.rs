@@ -442,9 +442,9 @@ impl Daemon {
         Ok(())
     }
 
-    /// The export of a book with one reservation, with this many like it: the form is the daemon's own.
+    /// The export of a book with one reservation, with this many like it in its place: the form is the daemon's own.
     fn document(&self, count: usize) -> Result<String> {
-        let (identity, address) = held(0);
+        let (identity, address) = held(count);
         self.operator(&[
             "reserve",
             "--network",
@@ -455,30 +455,28 @@ impl Daemon {
             &identity,
         ])?;
         let export = self.operator(&["export"])?;
-        self.operator(&["release", &address])?;
         let mut document: Value = serde_json::from_str(&export).context("parse the export")?;
-        let bindings = document["bindings"]
+        let records = document["records"]
             .as_array_mut()
-            .context("an export without bindings")?;
-        ensure!(
-            bindings.len() == 1,
-            "an export of one reservation has {} bindings",
-            bindings.len()
-        );
-        let template = bindings.remove(0);
-        let mac = template["mac"]
-            .as_str()
-            .context("a binding without MAC")?
-            .to_owned();
-        let template = template.to_string();
+            .context("an export without records")?;
+        let templates: Vec<String> = records
+            .iter()
+            .map(ToString::to_string)
+            .filter(|record| record.contains(&format!("\"{identity}\"")))
+            .collect();
+        ensure!(!templates.is_empty(), "the reservation is not in {export}");
+        let mac = derived_mac(&address)?;
+        records.clear();
         for number in 0..count {
             let (one, other) = held(number);
-            let [b1, b2, b3, b4] = u32::try_from(number)?.to_be_bytes();
-            let text = template
-                .replace(&format!("\"{identity}\""), &format!("\"{one}\""))
-                .replace(&format!("\"{address}\""), &format!("\"{other}\""))
-                .replace(&mac, &format!("02:aa:{b1:02x}:{b2:02x}:{b3:02x}:{b4:02x}"));
-            bindings.push(serde_json::from_str(&text)?);
+            let own = derived_mac(&other)?;
+            for template in &templates {
+                let text = template
+                    .replace(&format!("\"{identity}\""), &format!("\"{one}\""))
+                    .replace(&format!("\"{address}\""), &format!("\"{other}\""))
+                    .replace(&mac, &own);
+                records.push(serde_json::from_str(&text)?);
+            }
         }
         Ok(document.to_string())
     }
@@ -520,6 +518,12 @@ fn held(number: usize) -> (String, String) {
         format!("held/pod-{number}"),
         Ipv4Addr::from(address).to_string(),
     )
+}
+
+/// The MAC that an address has where nobody asked for another.
+fn derived_mac(address: &str) -> Result<String> {
+    let [a, b, c, d] = address.parse::<Ipv4Addr>()?.octets();
+    Ok(format!("b6:e7:{a:02x}:{b:02x}:{c:02x}:{d:02x}"))
 }
 
 impl Drop for Daemon {
