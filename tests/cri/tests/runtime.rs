@@ -59,6 +59,6 @@ fn containerd_runs_execs_and_removes_a_pod_with_the_reference_plugins() {
     world.node_mut("n1").reboot().unwrap();
     let containerd = world.node("n1").start_containerd().unwrap();
     let cri = Cri::new(containerd.socket()).unwrap();
-    assert_eq!(cri.sandboxes().unwrap(), [lost.clone()]);
+    assert_eq!(cri.sandboxes().unwrap(), std::slice::from_ref(&lost));
     cri.remove_pod(&lost).unwrap();
 }
