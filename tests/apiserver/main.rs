@@ -1,3 +1,4 @@
 //! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
 
+#[cfg(test)]
 mod start;

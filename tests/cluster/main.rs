@@ -1,7 +1,12 @@
 //! The cluster tier: real nodes with kubelet, containerd and Berth. `cargo xtask test cluster` runs it.
 
+#[cfg(test)]
 mod nodes;
+#[cfg(test)]
 mod pods;
+#[cfg(test)]
 mod site;
+#[cfg(test)]
 mod sticky_ip;
+#[cfg(test)]
 mod trouble;

@@ -73,7 +73,7 @@ pub(crate) struct Seen {
     pub(crate) macs: Vec<String>,
 }
 
-/// A StatefulSet of Pods with a shell, pinned to nodes by a selector.
+/// A `StatefulSet` of Pods with a shell, pinned to nodes by a selector.
 pub(crate) fn stateful_set(name: &str, replicas: u32, node: &str) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name},

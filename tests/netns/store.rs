@@ -127,10 +127,10 @@ type Damage = (&'static str, fn(&Path));
 const DAMAGES: [Damage; 9] = [
     ("folder-deleted", |store| fs::remove_dir_all(store).unwrap()),
     ("db-deleted", |store| {
-        fs::remove_file(log_file(store)).unwrap()
+        fs::remove_file(log_file(store)).unwrap();
     }),
     ("db-empty", |store| {
-        open(&log_file(store)).set_len(0).unwrap()
+        open(&log_file(store)).set_len(0).unwrap();
     }),
     ("cut-two-thirds", |store| {
         let path = log_file(store);
