@@ -39,7 +39,9 @@ impl Member {
                 "serviceCidrs": [SERVICE_CIDR],
                 "networks": [
                     // The node's own address is on it.
-                    {"name": "external", "uplink": "eth0", "default": true, "mode": "take-over"},
+                    // A Pod that is behind a Service of its own comes back to its port: where the kernel hands bridged frames to netfilter
+                    // (`br_netfilter`), they are bridged there and not routed.
+                    {"name": "external", "uplink": "eth0", "default": true, "mode": "take-over", "hairpin": true},
                     {"name": "internal", "uplink": "eth1"},
                 ],
             }],
