@@ -167,7 +167,7 @@ fn spawn_readiness(tasks: &Tasks, ledger: LedgerHandle, readiness: Arc<Readiness
                 (status.phase, status.message.clone())
             };
             if last.as_ref() != Some(&(phase, message.clone())) {
-                info!(phase = ?phase, message, "phase");
+                info!(phase = ?phase, reason = message, "phase");
                 readiness.set(match phase {
                     Phase::Serving => Ready::Yes,
                     phase => Ready::No(format!("{phase:?}: {message}")),

@@ -1,11 +1,13 @@
 //! `berth-ipamd` as an operator meets it: configuration, signals, commands, metrics, rights.
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 
 use nix::sys::signal::Signal;
+use proto_ipam::v1::Phase;
 use serde_json::{Value, json};
 use tests::site::{Ask, Setup, Site};
-use tests::wait::{holds, wait_until};
+use tests::wait::{PATIENCE, holds, wait_until};
 
 /// What is wrong, the file, and a word that the refusal must have.
 fn wrong_configurations(base: &str) -> Vec<(&'static str, String, &'static str)> {
@@ -174,10 +176,13 @@ fn daemon_keeps_only_what_it_needs_and_says_so() {
         u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
     };
     // CAP_NET_RAW is number 13 (linux/capability.h).
-    for name in ["CapEff:", "CapPrm:"] {
+    for name in ["CapEff:", "CapPrm:", "CapBnd:"] {
         assert_eq!(set(name), 1 << 13, "{name} {status}");
     }
-    assert_eq!(set("CapAmb:"), 0);
+    for name in ["CapAmb:", "CapInh:"] {
+        assert_eq!(set(name), 0, "{name} {status}");
+    }
+    assert_eq!(set("NoNewPrivs:"), 1, "{status}");
     let told = site.client().status().unwrap().capabilities;
     assert_eq!(told.len(), 1, "{told:?}");
     assert!(told[0].to_uppercase().contains("NET_RAW"), "{told:?}");
@@ -318,13 +323,8 @@ fn addresses_of_host_local_are_imported() {
     assert!(fault.text().contains("10.20.1.120"), "{fault:?}");
 }
 
-#[test]
-fn metrics_count_calls_and_pools() {
-    let site = Site::serving("dmn-metrics");
-    let pod = site.pod("p0");
-    let ask = Ask::new("db-0", &pod);
-    site.add(&ask).result();
-    site.del(&ask).silence();
+/// What a scrape says: value by name and labels, as they are written.
+fn scrape(site: &Site) -> HashMap<String, f64> {
     let text = site
         .node()
         .run(&[
@@ -333,17 +333,149 @@ fn metrics_count_calls_and_pools() {
             "exec 3<>/dev/tcp/127.0.0.1/9421; printf 'GET /metrics HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n' >&3; cat <&3",
         ])
         .unwrap();
-    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
-    for wanted in [
-        "berth_ipamd_",
-        "_bucket{",
-        "allocate",
-        "release",
-        "pool=\"external-a\"",
-        "state=\"held\"",
-        "flush",
-        "conflict",
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .filter_map(|line| {
+            let (name, value) = line.trim().rsplit_once(' ')?;
+            Some((name.to_owned(), value.parse().ok()?))
+        })
+        .collect()
+}
+
+/// Fails with all samples, unless this one has this value.
+#[track_caller]
+fn shows(samples: &HashMap<String, f64>, name: &str, value: f64) {
+    let got = samples.get(&format!("berth_ipamd_{name}"));
+    assert_eq!(got, Some(&value), "{name} in {samples:#?}");
+}
+
+#[test]
+fn metrics_count_calls_pools_conflicts_commits_and_recovery() {
+    let site = Site::build(
+        "dmn-metrics",
+        Setup::default()
+            .external_range("10.20.1.100-10.20.1.109")
+            .with_host("vm"),
+    );
+    let (goes, stays) = (site.pod("goes"), site.pod("stays"));
+    let ask = Ask::new("db-0", &goes);
+    site.add(&ask).result();
+    let samples = scrape(&site);
+    shows(
+        &samples,
+        r#"calls_total{verb="allocate",result="done"}"#,
+        1.0,
+    );
+    shows(
+        &samples,
+        r#"call_duration_seconds_count{verb="allocate"}"#,
+        1.0,
+    );
+    site.del(&ask).silence();
+    site.add(&Ask::new("db-1", &stays).external_only()).result();
+
+    let samples = scrape(&site);
+    for (name, value) in [
+        (r#"calls_total{verb="allocate",result="done"}"#, 2.0),
+        (r#"calls_total{verb="release",result="done"}"#, 1.0),
     ] {
-        assert!(text.contains(wanted), "{wanted} is missing in {text}");
+        shows(&samples, name, value);
+    }
+    for (pool, network, states) in [
+        (
+            "external-a",
+            "external",
+            [("attached", 1.0), ("held", 1.0), ("free", 8.0)],
+        ),
+        (
+            "internal-a",
+            "internal",
+            [("attached", 0.0), ("held", 1.0), ("free", 99.0)],
+        ),
+    ] {
+        for (state, count) in states {
+            let name = format!(
+                "pool_addresses{{pool=\"{pool}\",network=\"{network}\",state=\"{state}\"}}"
+            );
+            shows(&samples, &name, count);
+        }
+    }
+    shows(
+        &samples,
+        r#"pool_capacity_addresses{pool="external-a",network="external"}"#,
+        10.0,
+    );
+    shows(&samples, r#"phase{phase="serving"}"#, 1.0);
+    // Every answered change was made durable on its own: nobody else asked at the time.
+    let commits = samples["berth_ipamd_commits_total"];
+    assert!(commits >= 3.0, "{samples:#?}");
+    shows(&samples, "commit_duration_seconds_count", commits);
+    assert!(
+        samples["berth_ipamd_commit_duration_seconds_sum"] > 0.0,
+        "{samples:#?}"
+    );
+
+    let conflicting = r#"pool_addresses{pool="external-a",network="external",state="conflicting"}"#;
+    shows(&samples, conflicting, 0.0);
+    site.host("vm")
+        .announce("10.20.1.107".parse().unwrap())
+        .unwrap();
+    site.client().wait_state("10.20.1.107", "conflicting");
+    let samples = scrape(&site);
+    shows(&samples, conflicting, 1.0);
+    shows(&samples, "wire_foreign_claims_total", 1.0);
+
+    site.kill_ipamd();
+    site.start_ipamd();
+    let samples = scrape(&site);
+    shows(&samples, "recovery_ports", 1.0);
+    shows(&samples, "recovery_unconfirmed_attachments", 0.0);
+    shows(&samples, "recovery_findings", 0.0);
+    shows(&samples, conflicting, 1.0);
+    assert!(
+        !samples.contains_key(r#"berth_ipamd_calls_total{verb="allocate",result="done"}"#),
+        "calls are counted from the start: {samples:#?}"
+    );
+}
+
+#[test]
+fn json_log_is_one_object_a_line_with_level_and_message() {
+    let site = Site::bare("dmn-json");
+    let mut command = site
+        .node()
+        .command(tests_testbed::binary("berth-ipamd").unwrap());
+    command.args(["--config", "/etc/berth/ipamd.toml", "--log-format", "json"]);
+    let mut daemon = site.node().spawn_command("ipamd-json", command).unwrap();
+    wait_until("the daemon serves", || {
+        let status = site.client().status().map_err(|error| error.to_string())?;
+        holds(status.phase() == Phase::Serving, || format!("{status:?}"))
+    });
+    let pod = site.pod("p");
+    let ask = Ask::new("db-0", &pod);
+    site.add(&ask).result();
+    site.del(&ask).silence();
+    // A refusal of several lines is still one line of the log.
+    site.write_config("colour = \"red\"\nsound = \"loud\"\n");
+    daemon.signal(Signal::SIGHUP).unwrap();
+    wait_until("the refused reload is said", || {
+        let log = daemon.log();
+        holds(log.contains("colour"), || log.clone())
+    });
+    assert!(daemon.terminate(PATIENCE).unwrap().success());
+    let log = daemon.log();
+    assert!(log.lines().count() >= 3, "{log}");
+    for line in log.lines() {
+        let object: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let level = object["level"].as_str().unwrap_or_default();
+        assert!(["INFO", "WARN", "ERROR"].contains(&level), "{line}");
+        let message = object["message"].as_str().unwrap_or_default();
+        assert!(!message.is_empty(), "{line}");
+        // Of a key that is there twice a parser keeps whichever it likes.
+        for key in ["timestamp", "level", "message"] {
+            assert_eq!(line.matches(&format!("\"{key}\":")).count(), 1, "{line}");
+        }
     }
 }

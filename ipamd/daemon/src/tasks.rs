@@ -209,7 +209,7 @@ impl Tasks {
     where
         F: Future<Output: Outcome> + Send + 'static,
     {
-        let span = tracing::info_span!("task", name = %name);
+        let span = tracing::info_span!("task", part = %name);
         let watch = Watch::new(self, name, kind);
         self.tracker.spawn(
             async move {
