@@ -20,6 +20,10 @@ mod del;
 #[cfg(test)]
 mod delegate;
 #[cfg(test)]
+mod dice;
+#[cfg(test)]
+mod durable;
+#[cfg(test)]
 mod gc;
 #[cfg(test)]
 mod reach;

@@ -73,6 +73,11 @@ pub(crate) const NETNS: &[Need] = &[
         Sign::Program("tcpdump"),
         "sees what is on the wire",
     ),
+    need(
+        "strace",
+        Sign::Program("strace"),
+        "sees that a record is synced before it is answered",
+    ),
     need("ethtool", Sign::Program("ethtool"), "reads offloads"),
     need("iptables", Sign::Program("iptables"), "portmap needs it"),
     need(
@@ -107,6 +112,11 @@ pub(crate) const CLUSTER: &[Need] = &[
         "kube-proxy needs it",
     ),
     need("iptables", Sign::Program("iptables"), "kubelet needs it"),
+    need(
+        "e2fsprogs",
+        Sign::Program("mkfs.ext4"),
+        "makes the nodes' disks",
+    ),
     need("mount", Sign::Program("mount"), "kubelet mounts volumes"),
     need("tar", Sign::Program("tar"), "makes the image"),
 ];
