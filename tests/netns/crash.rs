@@ -9,9 +9,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tests::plugin::{Answer, flag};
+use tests::plugin::Answer;
 use tests::site::{Ask, Pod, Setup, Site, bare_address};
 use tests::wait::{holds, wait_at_most, wait_until};
+
+use crate::dice::{Dice, say, seed};
 
 /// Kills per run, of both binaries together.
 const KILLS: usize = 300;
@@ -21,24 +23,6 @@ const DAEMON_KILLS: usize = 60;
 const WORKERS: usize = 4;
 /// A whole run; two busy cores need a fraction of it.
 const RUN: Duration = Duration::from_secs(300);
-
-/// A small generator of our own, so that a seed is all there is to a run's choices.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        // splitmix64
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.roll() % limit
-    }
-}
 
 /// What answered ADDs have given to whom, and everything that must not be.
 #[derive(Default)]
@@ -118,7 +102,7 @@ fn call(site: &Site, ledger: &Ledger, dice: &mut Dice, ask: &Ask, verb: &str) ->
 
 /// One Pod's lives, one after the other, each as a runtime would have it.
 fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64) {
-    let mut dice = Dice(seed.wrapping_add(number as u64 * 0x1_0000_0001));
+    let mut dice = Dice::new(seed.wrapping_add(number as u64 * 0x1_0000_0001));
     let mut life = 0;
     while !ledger.is_over() {
         life += 1;
@@ -192,7 +176,7 @@ fn delete(site: &Site, ledger: &Ledger, dice: &mut Dice, ask: &Ask) {
 
 /// Kills the daemon after a random number of calls, again and again.
 fn reaper(site: &Site, ledger: &Ledger, seed: u64) {
-    let mut dice = Dice(seed ^ 0xdead);
+    let mut dice = Dice::new(seed ^ 0xdead);
     let begin = Instant::now();
     while !(ledger.kills() >= KILLS && ledger.daemon_kills.load(Ordering::Relaxed) >= DAEMON_KILLS)
     {
@@ -240,24 +224,9 @@ fn nothing_answered_is_lost(site: &Site, ledger: &Ledger) {
     }
 }
 
-#[allow(
-    clippy::print_stderr,
-    reason = "the seed is for whoever repeats the run"
-)]
-fn announce(text: &str) {
-    eprintln!("{text}");
-}
-
 #[test]
 fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice() {
-    let seed = flag("BERTH_SEED")
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| {
-            std::time::SystemTime::now()
-                .duration_since(std::time::UNIX_EPOCH)
-                .map_or(1, |time| u64::from(time.subsec_nanos()) ^ time.as_secs())
-        });
-    announce(&format!("crash test: BERTH_SEED={seed}"));
+    let seed = seed("crash test");
     let site = Site::build("crash", Setup::default().pool_line("quarantine = \"1s\""));
     // With an address of its own the node has a route to every Pod, which must go with it.
     site.add_management_nic();
@@ -272,7 +241,7 @@ fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice()
         reaper(&site, &ledger, seed);
     });
 
-    announce(&format!(
+    say(&format!(
         "crash test: {} kills of berth, {} of ipamd, {} calls",
         ledger.plugin_kills.load(Ordering::Relaxed),
         ledger.daemon_kills.load(Ordering::Relaxed),

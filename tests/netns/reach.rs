@@ -142,20 +142,20 @@ fn host_routes_of_both_families_exist_for_every_address() {
     assert_eq!(host_routes(&site), Vec::<String>::new());
 }
 
-/// Milliseconds from the end of ADD until the TOR's ping is answered.
-fn time_to_first_answer(site: &Site, address: &str) -> Duration {
+/// Pings of the TOR until one is answered within 50 ms, and the time it took in all.
+fn pings_to_first_answer(site: &Site, address: &str) -> (u32, Duration) {
     let begin = Instant::now();
+    let mut pings = 0;
     wait_at_most(Duration::from_secs(90), "the TOR is answered", || {
-        // Twenty pings a second, each with 50 ms to be answered.
+        pings += 1;
+        let ping = ["ping", "-n", "-q", "-c", "1", "-W", "0.05", address];
         let output = site
             .tor()
-            .exec(&[
-                "ping", "-n", "-q", "-c", "1", "-i", "0.05", "-W", "0.05", address,
-            ])
+            .exec(&ping)
             .map_err(|error| format!("{error:#}"))?;
         holds(output.success(), || output.stdout.clone())
     });
-    begin.elapsed()
+    (pings, begin.elapsed())
 }
 
 /// Makes the TOR's entry for the address REACHABLE, as it is for a Pod in use.
@@ -215,16 +215,16 @@ fn reused_address_answers_the_tor_at_once_where_the_reference_takes_seconds() {
     let (ours_new, peer_new) = (site.pod("o1"), site.pod("r1"));
     let new = Ask::new("two-x", &ours_new).external_only().runtime(wish);
     site.add(&new).result();
-    let ours = time_to_first_answer(&site, "10.20.1.100");
+    let (pings, ours) = pings_to_first_answer(&site, "10.20.1.100");
     peer("ADD", "c-new", &peer_new).result();
-    let theirs = time_to_first_answer(&site, "10.30.1.100");
+    let (_, theirs) = pings_to_first_answer(&site, "10.30.1.100");
     report(&format!(
         "reused address answers the TOR after {} ms (berth), {} ms (Debian's bridge)",
         ours.as_millis(),
         theirs.as_millis()
     ));
-    // One exec of nsenter and ping is in the figure; the first ping of 50 ms must be answered.
-    assert!(ours < Duration::from_millis(100), "{ours:?}");
+    // The figures hold an exec of ping for each try; that the first try is answered within 50 ms is what counts.
+    assert_eq!(pings, 1, "{ours:?}");
     assert!(
         theirs > Duration::from_secs(2),
         "the side-by-side shows nothing: {theirs:?}"
@@ -279,6 +279,8 @@ fn every_interface_is_announced_by_arp_request_reply_and_advertisement() {
                 &name,
                 &[
                     "tcpdump",
+                    "-Z",
+                    "root",
                     "-l",
                     "-n",
                     "-e",

@@ -1,9 +1,16 @@
 //! How an uplink becomes a port of a bridge: existing, plain, take over; and how it is put back.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use tests::plugin::Call;
 use tests::site::{Ask, Setup, Site, assert_unchanged};
 use tests::wait::{holds, wait_until};
 use tests_testbed::Net;
+
+use crate::dice::{Dice, say, seed};
 
 fn external(mode: Option<&str>) -> Value {
     let mut network = json!({"name": "external", "uplink": "eth0", "default": true});
@@ -176,7 +183,20 @@ fn with_routes(test: &str) -> Site {
         let args: Vec<&str> = ["route", "add"].into_iter().chain(route).collect();
         site.does(&args);
     }
-    site.does(&["addr", "add", "10.20.1.77/24", "dev", "eth0"]);
+    for address in [
+        "10.20.1.77/24",
+        "10.20.9.1/24 noprefixroute metric 50",
+        "10.20.8.1/24 metric 60",
+        "10.20.7.1 peer 10.20.7.2/32 scope site label eth0:ops",
+        "fd00:20:9::1/64 noprefixroute metric 50 nodad",
+        "fd00:20:8::1/64 metric 60 nodad",
+    ] {
+        let args: Vec<&str> = ["addr", "add", "dev", "eth0"]
+            .into_iter()
+            .chain(address.split(' '))
+            .collect();
+        site.does(&args);
+    }
     site
 }
 
@@ -206,30 +226,27 @@ fn routes_of(site: &Site, device: &str) -> Vec<String> {
     routes
 }
 
+/// The addresses of a link in the kernel's order, whole but for what follows its name: the label, and link-local ones.
 fn addresses_of(site: &Site, device: &str) -> Vec<String> {
     let link = site.ip(&["addr", "show", "dev", device]);
-    let mut addresses: Vec<String> = link[0]["addr_info"]
+    link[0]["addr_info"]
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|address| address["scope"] == "global")
+        .filter(|address| address["scope"] != "link")
         .map(|address| {
-            format!(
-                "{}/{}",
-                address["local"].as_str().unwrap(),
-                address["prefixlen"]
-            )
+            let mut address = address.clone();
+            address.as_object_mut().unwrap().remove("label");
+            address.to_string()
         })
-        .collect();
-    addresses.sort();
-    addresses
+        .collect()
 }
 
 #[test]
 fn take_over_moves_addresses_and_routes_of_both_families() {
     let site = with_routes("upl-take");
     let (addresses, routes) = (addresses_of(&site, "eth0"), routes_of(&site, "eth0"));
-    assert_eq!(addresses.len(), 3);
+    assert_eq!(addresses.len(), 8);
     added(&site, Some("take-over")).result();
     let bridge = site.bridge_of("eth0");
     let bridge = bridge.as_str().unwrap();
@@ -270,7 +287,7 @@ fn take_over_loses_no_packet_of_the_node() {
         holds(ping.log().contains("icmp_seq=20"), || ping.log_tail())
     });
     added(&site, Some("take-over")).result();
-    ping.wait(std::time::Duration::from_secs(20)).unwrap();
+    ping.wait(Duration::from_secs(20)).unwrap();
     let log = ping.log();
     assert!(log.contains("300 received"), "{}", ping.log_tail());
 }
@@ -316,24 +333,21 @@ fn concurrent_adds_make_one_bridge() {
     }
 }
 
-/// Puts the configuration where an operator has it and runs `berth uplink VERB` with it.
-fn by_hand(site: &Site, verb: &str, networks: &Value) -> tests_testbed::Output {
+const CONFLIST: &str = "/etc/cni/net.d/10-bank.conflist";
+
+/// Puts the configuration where an operator has it.
+fn write_conflist(site: &Site, networks: &Value) {
     let mut config = site.config("1.1.0", networks);
     config["timeouts"] = json!({"gatewaySeconds": 2});
     let list = json!({"cniVersion": "1.1.0", "name": "bank", "plugins": [config]});
-    std::fs::write(
-        site.node().disk("/etc/cni/net.d/10-bank.conflist"),
-        list.to_string(),
-    )
-    .unwrap();
+    std::fs::write(site.node().disk(CONFLIST), list.to_string()).unwrap();
+}
+
+/// Puts the configuration where an operator has it and runs `berth uplink VERB` with it.
+fn by_hand(site: &Site, verb: &str, networks: &Value) -> tests_testbed::Output {
+    write_conflist(site, networks);
     site.node()
-        .exec(&[
-            "/opt/cni/bin/berth",
-            "uplink",
-            verb,
-            "--config",
-            "/etc/cni/net.d/10-bank.conflist",
-        ])
+        .exec(&["/opt/cni/bin/berth", "uplink", verb, "--config", CONFLIST])
         .unwrap()
 }
 
@@ -406,4 +420,126 @@ fn bridge_is_made_again_after_a_reboot() {
     assert!(by_hand(&site, "ensure", &networks).success());
     assert_eq!(addresses_of(&site, "br-eth0"), addresses);
     assert!(site.node().ping_once("10.20.1.1").unwrap());
+}
+
+/// Runs `uplink ensure`, or an ADD, and kills it at its fuse's end; whether it was still running.
+fn killed(site: &Site, add: Option<&Ask>, fuse: Duration) -> bool {
+    let mut running = match add {
+        Some(ask) => ask
+            .call("ADD")
+            .config(&site.ask_config(ask))
+            .start(site.command(Path::new("berth"))),
+        None => {
+            let mut command = site.command(Path::new("berth"));
+            command.args(["uplink", "ensure", "--config", CONFLIST]);
+            Call::default().start(command)
+        }
+    };
+    let end = Instant::now() + fuse;
+    while running.is_running() && Instant::now() < end {
+        std::thread::park_timeout(Duration::from_micros(200));
+    }
+    let code = running.kill().code;
+    code.is_none() || code == Some(137)
+}
+
+/// How far a take-over came.
+fn stage(site: &Site) -> &'static str {
+    let snapshot = site.node().disk("/var/lib/berth/uplinks/eth0.json");
+    let bridge = site.link("br-eth0");
+    let alias = bridge["ifalias"].as_str().unwrap_or_default();
+    if bridge.is_null() {
+        "not begun"
+    } else if alias.ends_with(" whole") {
+        "whole"
+    } else if !site.bridge_of("eth0").is_null() {
+        "moved, not verified"
+    } else if snapshot.exists() {
+        "with snapshot, not moved"
+    } else {
+        "bridge made"
+    }
+}
+
+/// Addresses of NIC and bridge, and the routes through either without the Pods'.
+fn carried(site: &Site) -> [Vec<String>; 4] {
+    let routes = |device: &str| {
+        let mut routes = routes_of(site, device);
+        routes.retain(|route| !route.contains("\"10.20.1.100\""));
+        routes
+    };
+    [
+        addresses_of(site, "eth0"),
+        routes("eth0"),
+        if site.link("br-eth0").is_null() {
+            Vec::new()
+        } else {
+            addresses_of(site, "br-eth0")
+        },
+        routes("br-eth0"),
+    ]
+}
+
+#[test]
+fn take_over_killed_at_any_moment_is_finished_by_the_next_or_put_back() {
+    let site = with_routes("upl-kill");
+    let networks = external(Some("take-over"));
+    write_conflist(&site, &networks);
+    let pod = site.pod("p");
+    let ask = Ask::new("web-0", &pod).networks(networks.clone());
+    let before = site.snapshot();
+    let at_first = carried(&site);
+    assert!(by_hand(&site, "ensure", &networks).success());
+    let whole = carried(&site);
+    assert_eq!(whole[2], at_first[0], "all addresses are on the bridge");
+    assert!(by_hand(&site, "restore", &networks).success());
+    assert_unchanged(&site.snapshot(), &before);
+
+    let mut dice = Dice::new(seed("killed take-overs"));
+    let mut stages = BTreeMap::new();
+    for round in 0..40 {
+        let fuse = Duration::from_micros(dice.below(40_000));
+        let by_add = round % 4 >= 2;
+        if killed(&site, by_add.then_some(&ask), fuse) {
+            *stages.entry(stage(&site)).or_insert(0) += 1;
+        }
+        let what = format!("round {round}, killed after {fuse:?}: {}", stage(&site));
+        if by_add {
+            // What a runtime does after an ADD that gave no answer.
+            site.del(&ask).silence();
+        }
+        if round % 2 == 0 {
+            if by_add {
+                site.add(&ask).result();
+                pod.pings("10.20.1.1");
+            } else {
+                let output = by_hand(&site, "ensure", &networks);
+                assert!(output.success(), "{what}: {output:?}");
+            }
+            assert_eq!(carried(&site), whole, "{what}");
+            let status = by_hand(&site, "status", &networks);
+            assert!(status.success(), "{what}: {status:?}");
+            assert!(site.node().ping_once("10.20.1.1").unwrap(), "{what}");
+            if by_add {
+                site.del(&ask).silence();
+            }
+        }
+        let output = by_hand(&site, "restore", &networks);
+        assert!(output.success(), "{what}: {output:?}");
+        let now = site.snapshot();
+        if now != before {
+            say(&what);
+        }
+        assert_unchanged(&now, &before);
+    }
+    say(&format!("40 take-overs were killed at: {stages:?}"));
+    let interrupted: i32 = [
+        "bridge made",
+        "with snapshot, not moved",
+        "moved, not verified",
+    ]
+    .iter()
+    .filter_map(|stage| stages.get(stage))
+    .sum();
+    assert!(interrupted >= 5, "this shows nothing: {stages:?}");
 }
