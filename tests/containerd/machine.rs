@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests_cri::{Container, Cri, Pod};
 use tests_testbed::{APP_IMAGES, Containerd, Ipamd, IpamdConfig, Node, Pending, wait_until};
 
@@ -33,16 +33,22 @@ pub(crate) struct Nic {
 
 /// The daemon first, the runtime next, as at boot.
 pub(crate) fn start(node: &Node) -> Machine {
+    let plugin = json!({
+        "type": "berth",
+        "ipamd": "/run/berth/ipamd.sock",
+        "networks": [
+            {"name": "external", "uplink": "eth0", "default": true},
+            {"name": "internal", "uplink": "eth1"},
+        ],
+    });
+    start_with(node, &plugin)
+}
+
+/// The same with another plugin.
+pub(crate) fn start_with(node: &Node, plugin: &Value) -> Machine {
     node.write_conflist(
         "10-bank.conflist",
-        &json!({"cniVersion": "1.0.0", "name": "bank", "plugins": [{
-            "type": "berth",
-            "ipamd": "/run/berth/ipamd.sock",
-            "networks": [
-                {"name": "external", "uplink": "eth0", "default": true},
-                {"name": "internal", "uplink": "eth1"},
-            ],
-        }]}),
+        &json!({"cniVersion": "1.0.0", "name": "bank", "plugins": [plugin]}),
     )
     .unwrap();
     let ipamd = node.start_ipamd(&IpamdConfig::of(node)).unwrap();
@@ -77,12 +83,30 @@ impl Machine {
         self.run_again(pod)
     }
 
+    /// Runs a Pod as kubelet does: another sandbox until one is ready.
+    pub(crate) fn run_at_last(&self, name: &str) -> Running {
+        let mut pod = Pod::new("prod", name);
+        self.containerd
+            .cgroup_parent()
+            .clone_into(&mut pod.cgroup_parent);
+        wait_until(&format!("Pod {name}"), PATIENCE, || {
+            pod.attempt += 1;
+            let sandbox = self.cri.run_pod(&pod).map_err(Pending::because)?;
+            Ok(self.run_app(sandbox, pod.clone()))
+        })
+        .unwrap()
+    }
+
     /// Runs this sandbox of a Pod.
     pub(crate) fn run_again(&self, pod: Pod) -> Running {
         let sandbox = self
             .cri
             .run_pod(&pod)
             .unwrap_or_else(|error| panic!("{error}\nipamd said:\n{}", self.ipamd.log_tail()));
+        self.run_app(sandbox, pod)
+    }
+
+    fn run_app(&self, sandbox: String, pod: Pod) -> Running {
         let mut container = Container::new("app", APP_IMAGES[0]);
         // The runtime refuses a name it still has a dead container of.
         container.attempt = pod.attempt;
