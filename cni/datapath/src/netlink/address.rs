@@ -117,6 +117,17 @@ pub(crate) fn moved(message: &AddressMessage, to: u32, label: bool) -> Request {
     Request::replace(RouteNetlinkMessage::NewAddress(message))
 }
 
+/// The messages of a link in the order in which another must be given them to have them in the same order, which decides
+/// what address the node speaks from: the kernel puts a new IPv6 address before the others of its scope, an IPv4 one
+/// behind them.
+pub(crate) fn in_giving_order(
+    messages: &[AddressMessage],
+) -> impl Iterator<Item = &AddressMessage> {
+    let is_v6 = |message: &&AddressMessage| message.header.family == AddressFamily::Inet6;
+    let others = messages.iter().filter(move |message| !is_v6(message));
+    others.chain(messages.iter().rev().filter(is_v6))
+}
+
 /// Takes the address of a message from a link.
 pub(crate) fn removed(message: &AddressMessage, from: u32) -> Request {
     let mut message = message.clone();

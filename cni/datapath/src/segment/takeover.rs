@@ -121,9 +121,7 @@ fn forward(
     let mut requests = vec![link::raise(bridge.index)];
     requests.extend(port.ipv4.as_ref().map(|conf| inherit(bridge.index, conf)));
     requests.extend(
-        addresses
-            .iter()
-            .map(|a| address::moved(a, bridge.index, false)),
+        address::in_giving_order(addresses).map(|a| address::moved(a, bridge.index, false)),
     );
     requests.push(bridge::enslave(port.index, bridge.index));
     requests.extend(
@@ -217,8 +215,7 @@ pub(super) fn put_back(
 ) -> Result<(), NetlinkError> {
     let to_port = |r: &RouteMessage| route::moved(r, port.index, port.index);
     let routes: Vec<_> = routes.iter().map(to_port).collect();
-    let mut requests: Vec<_> = addresses
-        .iter()
+    let mut requests: Vec<_> = address::in_giving_order(addresses)
         .map(|a| address::moved(a, port.index, true))
         .collect();
     requests.push(bridge::enslave(port.index, 0));
