@@ -2,7 +2,21 @@
 
 use serde_json::{Value, json};
 use tests::plugin::{Answer, Call, Chain};
-use tests::site::{Ask, Setup, Site};
+use tests::site::{Ask, Pod, Setup, Site};
+use tests::wait::{holds, wait_until};
+
+/// A ping to the TOR that names its source: `sbr` has emptied the Pod's main table.
+const FROM_POD: [&str; 9] = [
+    "ping",
+    "-n",
+    "-c",
+    "1",
+    "-W",
+    "1",
+    "-I",
+    "10.20.1.100",
+    "10.20.1.1",
+];
 
 fn chain(site: &Site, more: &[Value]) -> Chain {
     let mut first = site.config("1.0.0", &site.networks());
@@ -19,7 +33,7 @@ fn call(site: &Site, ask: &Ask, verb: &str) -> (Call, impl Fn(&str, &Call) -> An
 
 /// ADD, CHECK, DEL of a chain, with a look at the world between. No CHECK where Debian's `portmap` is in it: it looks for
 /// IPv4 rules in the IPv6 tables, after any main plugin.
-fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value)) {
+fn lives(site: &Site, chain: &Chain, look: impl Fn(&Pod<'_>, &Value)) {
     let pod = site.pod("p");
     let ask = Ask::new("web-x", &pod);
     let (add, run) = call(site, &ask, "ADD");
@@ -36,7 +50,7 @@ fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value
         ["10.20.1.100/24", "10.30.1.100/24"],
         "the chain keeps our result"
     );
-    pod.pings("10.20.1.1");
+    pod.run(&FROM_POD);
     look(&pod, &result);
     if !chain.types().contains(&"portmap".to_owned()) {
         let (check, run) = call(site, &ask, "CHECK");
@@ -47,7 +61,10 @@ fn lives(site: &Site, chain: &Chain, look: impl Fn(&tests::site::Pod<'_>, &Value
     assert_eq!(pod.interfaces(), ["lo"]);
     assert_eq!(site.ports(), Vec::<String>::new());
     site.assert_no_attachment();
-    chain.del(&del, None, &run).silence();
+    // Debian's `sbr` cannot be asked twice: it fails where its interface is gone.
+    if !chain.types().contains(&"sbr".to_owned()) {
+        chain.del(&del, None, &run).silence();
+    }
 }
 
 #[test]
@@ -103,19 +120,7 @@ fn sbr_after_berth_routes_by_source() {
     let result = chain.add(&add, &run).result();
     let rules = pod.run(&["ip", "rule", "show"]);
     assert!(rules.contains("10.20.1.100"), "{rules}");
-    // sbr leaves the main table empty: only what names its source finds a way.
-    let from = [
-        "ping",
-        "-n",
-        "-c",
-        "1",
-        "-W",
-        "1",
-        "-I",
-        "10.20.1.100",
-        "10.20.1.1",
-    ];
-    pod.run(&from);
+    pod.run(&FROM_POD);
     let (del, run) = call(&site, &ask, "DEL");
     chain.del(&del, Some(&result), &run).silence();
     assert_eq!(pod.interfaces(), ["lo"]);
@@ -139,7 +144,7 @@ fn portmap_after_berth_maps_a_host_port() {
 }
 
 #[test]
-fn all_four_together() {
+fn all_five_together() {
     let site = Site::build("chn-all", Setup::dual_stack());
     site.add_management_nic();
     let mut chain = chain(
@@ -156,7 +161,7 @@ fn all_four_together() {
     let mappings = json!([{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]);
     chain.runtime_config.insert("portMappings".into(), mappings);
     lives(&site, &chain, |pod, result| {
-        // Ours is the first of the chain, and CHECK gives it the result of the last.
+        // The chain's own CHECK is left out with `portmap`. Ours is the first of the chain, and CHECK gives it the result of the last.
         let check = Ask::new("web-x", pod).call("CHECK");
         let config = chain.config(0, Some(result));
         site.run("berth", &check.config(&config)).silence();
@@ -169,8 +174,46 @@ fn all_four_together() {
     });
 }
 
+/// A TCP server that says who it is and answers one line with the same line.
+const ECHO: &str = r#"
+    use IO::Socket::INET;
+    my $server = IO::Socket::INET->new(LocalPort => 80, Listen => 4, ReuseAddr => 1) or die "$!";
+    $| = 1;
+    print "listening\n";
+    while (my $client = $server->accept) {
+        my $line = <$client>;
+        print $client "the Pod heard $line";
+        close $client;
+    }
+"#;
+
 /// From the TOR by a port of the node's to a server in the Pod, and back.
 #[track_caller]
-fn host_port_leads_to_the_pod(site: &Site, pod: &tests::site::Pod<'_>) {
-    TODO
+fn host_port_leads_to_the_pod(site: &Site, pod: &Pod<'_>) {
+    let node = site.node();
+    // A Pod on the underlay answers by its own way, not by the node that translated: as anywhere with direct routing, who
+    // wants host ports masquerades what was translated. Plain `portmap` does so for the node's own connections only.
+    node.script(
+        "echo 1 > /proc/sys/net/ipv4/ip_forward
+        ip addr add 10.20.1.50/24 dev br-eth0
+        iptables -t nat -A POSTROUTING -m conntrack --ctstate DNAT -j MASQUERADE",
+    )
+    .unwrap();
+    let mut server = node.pod_command(pod.name(), "perl");
+    server.args(["-e", ECHO]);
+    let server = node.spawn_command("echo", server).unwrap();
+    wait_until("the server listens", || {
+        holds(server.log().contains("listening"), || server.log())
+    });
+    let said = site
+        .tor()
+        .run(&[
+            "timeout",
+            "10",
+            "bash",
+            "-c",
+            "exec 3<>/dev/tcp/10.20.1.50/8080; echo hello >&3; cat <&3",
+        ])
+        .unwrap();
+    assert_eq!(said.trim(), "the Pod heard hello");
 }
