@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests_testbed::{Cluster, Daemon, Pending, wait_patiently};
 
-use crate::site::{exec, own, stateful_set, wait_ready};
+use crate::site::{exec, look, own, stateful_set, wait_ready};
 
 /// kubelet tells a change at once; the node controller gives up after 40 s of silence.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -81,4 +81,40 @@ fn node_that_is_cut_from_the_api_server_only_still_reaches_the_rest() {
     assert!(node.ping_once(&gateway.to_string()).unwrap());
     cluster.set_api_path("n1", true).unwrap();
     cluster.wait_nodes().unwrap();
+}
+
+#[test]
+fn nodes_disk_can_be_full_and_can_break_until_its_next_boot() {
+    let mut cluster = own("cluster-disk");
+    cluster
+        .apply(&stateful_set("db", 1, "n1").to_string())
+        .unwrap();
+    wait_ready(&cluster, "db-0", "");
+    let before = look(&cluster, "db-0");
+    let writes = |cluster: &Cluster| {
+        let node = cluster.world().node("n1");
+        let words = [
+            "dd",
+            "if=/dev/zero",
+            "of=/var/lib/berth/probe",
+            "bs=64k",
+            "count=1",
+            "conv=fsync",
+        ];
+        let written = node.exec(&words).unwrap();
+        let _ = node.exec(&["rm", "-f", "/var/lib/berth/probe"]).unwrap();
+        written.success()
+    };
+    assert!(writes(&cluster));
+    cluster.set_disk_full("n1", true).unwrap();
+    assert!(!writes(&cluster));
+    cluster.set_disk_full("n1", false).unwrap();
+    assert!(writes(&cluster));
+    cluster.break_disk("n1").unwrap();
+    assert!(!writes(&cluster));
+
+    cluster.reboot("n1").unwrap();
+    cluster.wait_nodes().unwrap();
+    assert!(writes(&cluster));
+    assert_eq!(look(&cluster, "db-0"), before);
 }

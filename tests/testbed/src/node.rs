@@ -3,6 +3,8 @@
 //! `/run` is a fresh tmpfs at each boot; what a node keeps (`/var/lib/berth`, `/etc/cni/net.d`, …) lies in the world's
 //! folder. A reboot kills everything inside, so that namespaces, links and `/run` are gone, as after a power cut.
 
+mod disk;
+
 use std::{
     ffi::OsStr,
     fmt::Write as _,
@@ -28,24 +30,13 @@ use crate::{
 /// Where Debian puts the reference plugins.
 const DEBIAN_PLUGINS: &str = "/usr/lib/cni";
 
-/// Folders that survive a reboot, by their path inside.
-const DISK: [&str; 9] = [
-    "/etc/berth",
-    "/etc/cni/net.d",
-    "/opt/cni/bin",
-    "/var/lib/berth",
-    "/var/lib/cni",
-    "/var/lib/containerd",
-    "/var/lib/kubelet",
-    "/var/log/pods",
-    "/var/log/containers",
-];
-
 /// Overlays give mount points below folders of the machine that must not change; their upper layers are in memory.
 /// The disk is bound first: the overlays may cover the folder it is in. At the end everything is shared, as on a
 /// real machine: containers with mount propagation need it.
 const MOUNTS: &str = "mount -t tmpfs tmpfs /mnt
-mkdir /mnt/disk; mount --bind \"$BERTH_DISK\" /mnt/disk
+mkdir /mnt/disk
+if [ -e \"$BERTH_IMAGE\" ]; then mount -n -t ext4 -o loop,errors=remount-ro \"$BERTH_IMAGE\" /mnt/disk
+else mount --bind \"$BERTH_DISK\" /mnt/disk; fi
 mount --bind \"$BERTH_BOOT_ID\" /proc/sys/kernel/random/boot_id
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/berth /run/netns /run/lock
@@ -72,6 +63,7 @@ pub struct NodeSpec {
     pub(crate) rack: String,
     addressed: Vec<Net>,
     confined: bool,
+    own_disk: bool,
 }
 
 impl NodeSpec {
@@ -82,6 +74,7 @@ impl NodeSpec {
             rack: rack.to_owned(),
             addressed: Vec::new(),
             confined: false,
+            own_disk: false,
         }
     }
 
@@ -89,6 +82,13 @@ impl NodeSpec {
     #[must_use]
     pub(crate) fn confined(mut self) -> Self {
         self.confined = true;
+        self
+    }
+
+    /// The node's disk is a file system of its own, where the machine has loop devices: it can be filled and broken. Needs root.
+    #[must_use]
+    pub(crate) fn with_own_disk(mut self) -> Self {
+        self.own_disk = Path::new("/dev/loop-control").exists();
         self
     }
 
@@ -154,10 +154,11 @@ impl Node {
             claim,
             namespace: None,
         };
-        for folder in DISK {
-            create(&node.disk(folder))?;
-        }
+        node.make_folders()?;
         node.install_plugins()?;
+        if node.spec.own_disk {
+            node.make_own_disk()?;
+        }
         node.power_on()?;
         Ok(node)
     }
@@ -194,14 +195,6 @@ impl Node {
     /// The MAC of an uplink; the same after a reboot.
     pub fn uplink_mac(&self, net: Net) -> String {
         mac(self.rack.addresses().number, self.station(), net)
-    }
-
-    /// A file that survives a reboot, as the caller reaches it, also while the node is off.
-    pub fn disk(&self, inside: impl AsRef<Path>) -> PathBuf {
-        let inside = inside.as_ref();
-        self.dir
-            .join("disk")
-            .join(inside.strip_prefix("/").unwrap_or(inside))
     }
 
     /// What the node takes for its boot id at present.
@@ -283,15 +276,17 @@ impl Node {
         let boot_id = fs::read("/proc/sys/kernel/random/uuid").context("read a new boot id")?;
         fs::write(self.boot_id_path(), boot_id)
             .with_context(|| format!("write {}", self.boot_id_path().display()))?;
-        let disk = self.dir.join("disk");
+        self.wait_detached()?;
+        let (disk, image) = (self.dir.join("disk"), self.image());
         let namespace = Namespace::start(&Start {
             name: &self.spec.name,
             dir: &self.dir,
             script: MOUNTS,
             variables: &[
                 ("BERTH_DISK", disk.as_os_str()),
+                ("BERTH_IMAGE", image.as_os_str()),
                 ("BERTH_BOOT_ID", self.boot_id_path().as_os_str()),
-                ("BERTH_FOLDERS", OsStr::new(&DISK.join(" "))),
+                ("BERTH_FOLDERS", OsStr::new(&disk::FOLDERS.join(" "))),
             ],
             keep: self.keep,
         })?;

@@ -105,6 +105,21 @@ pub(crate) enum Action {
         /// The process
         component: ComponentName,
     },
+    /// Fill a node's disk to the last byte
+    FillDisk {
+        /// The node
+        node: String,
+    },
+    /// Free a node's disk again
+    FreeDisk {
+        /// The node
+        node: String,
+    },
+    /// Make a node's disk fail: read-only until its next boot
+    BreakDisk {
+        /// The node
+        node: String,
+    },
     /// Add a node
     AddNode {
         /// Its name
@@ -221,6 +236,9 @@ impl Action {
             Self::StartControl { component } => {
                 cluster.control_plane().start_component(component.real())?;
             }
+            Self::FillDisk { node } => cluster.set_disk_full(node, true)?,
+            Self::FreeDisk { node } => cluster.set_disk_full(node, false)?,
+            Self::BreakDisk { node } => cluster.break_disk(node)?,
             Self::AddNode {
                 node,
                 rack,

@@ -188,6 +188,22 @@ add rule inet cut out ip daddr @nodes drop\n"
         self.control_plane.start_controllers()
     }
 
+    /// Fills a node's disk to the last byte, or frees it again.
+    ///
+    /// # Errors
+    /// There is no such node, it is off, or its disk is a folder of the machine's.
+    pub fn set_disk_full(&self, name: &str, full: bool) -> Result<()> {
+        find(&self.world, name)?.set_disk_full(full)
+    }
+
+    /// Makes a node's disk fail: read-only until its next boot.
+    ///
+    /// # Errors
+    /// There is no such node, it is off, or its disk is a folder of the machine's.
+    pub fn break_disk(&self, name: &str) -> Result<()> {
+        find(&self.world, name)?.break_disk()
+    }
+
     /// Writes a line where a daemon of the node reads the kernel's log (`/run/kmsg`), in the form of `/dev/kmsg`.
     ///
     /// # Errors

@@ -121,6 +121,7 @@ impl Cluster {
         let share = self.free_share(rack)?;
         let spec = NodeSpec::new(name, rack)
             .with_address(Net::External)
+            .with_own_disk()
             .confined();
         self.world.add_node(spec)?;
         self.members
