@@ -388,15 +388,43 @@ fn empty_container_id_counts_as_missing(subject: &Subject) {
 
 fn parameters_that_could_escape_are_refused(subject: &Subject) {
     let pod = subject.site.pod("p");
-    for container in ["../x", "a/b", "-a", "a b", ".", "a\nb"] {
-        subject.refuses(&subject.call("ADD", container, pod.path()), 4, 4);
+    for container in [
+        "../x",
+        "a/b",
+        "-a",
+        "a b",
+        ".",
+        "a\nb",
+        "a\u{1b}[31mb",
+        "a\r{\"level\":\"error\"}",
+    ] {
+        let call = subject.call("ADD", container, pod.path());
+        subject.refuses(&call, 4, 4);
+        says_nothing_raw(subject, &call);
     }
     for ifname in ["sixteen-bytes-xx", ".", "..", "a/b", "a:b", "a b", "a\tb"] {
         let mut call = subject.call("ADD", "cid", pod.path());
         call.ifname = Some(ifname.into());
         subject.refuses(&call, 4, 4);
+        says_nothing_raw(subject, &call);
     }
     assert_eq!(pod.interfaces(), ["lo"]);
+}
+
+/// What was sent reaches nobody's terminal or log as it is: standard error is JSON lines, if anything. The specification
+/// asks for nothing there, and the reference is not asked.
+#[track_caller]
+fn says_nothing_raw(subject: &Subject, call: &Call) {
+    if subject.is_reference {
+        return;
+    }
+    let answer = subject.run(call);
+    for line in answer.stderr.split_terminator('\n') {
+        let parsed: Result<Value, _> = serde_json::from_str(line);
+        assert!(parsed.is_ok_and(|line| line.is_object()), "{answer:?}");
+    }
+    let raw = |text: &str| text.chars().any(|c| c.is_control() && c != '\n');
+    assert!(!raw(&answer.stderr) && !raw(&answer.stdout), "{answer:?}");
 }
 
 fn unknown_command_is_refused(subject: &Subject) {

@@ -3,13 +3,13 @@
 //! The seed of the instants is printed; `BERTH_SEED` repeats a run's choices. What a runtime does after a call that
 //! was killed is done here too: DEL until it succeeds, then ADD again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use tests::plugin::Answer;
+use serde_json::{Value, json};
+use tests::plugin::{Answer, Call, gc_keys};
 use tests::site::{Ask, Pod, Setup, Site, bare_address};
 use tests::wait::{holds, wait_at_most, wait_until};
 
@@ -28,10 +28,14 @@ const RUN: Duration = Duration::from_secs(300);
 #[derive(Default)]
 struct Ledger {
     live: Mutex<HashMap<String, String>>,
+    // Addresses, each with the MAC of its interface.
     sticky: Mutex<HashMap<String, Vec<String>>>,
+    // A runtime does not collect while it adds: written by GC, read by ADDs.
+    collecting: RwLock<()>,
     violations: Mutex<Vec<String>>,
     plugin_kills: AtomicUsize,
     daemon_kills: AtomicUsize,
+    collections: AtomicUsize,
     calls: AtomicUsize,
     over: AtomicBool,
 }
@@ -45,22 +49,24 @@ impl Ledger {
         locked(&self.violations).push(what);
     }
 
-    /// An ADD was answered with these addresses.
-    fn added(&self, container: &str, identity: &str, addresses: &[String]) {
+    /// An ADD was answered with these addresses and MACs.
+    fn added(&self, container: &str, identity: &str, addresses: &[String], macs: &[String]) {
         let mut live = locked(&self.live);
         for address in addresses {
             if let Some(other) = live.insert(address.clone(), container.to_owned()) {
                 self.violated(format!("{address} is {container}'s and {other}'s at once"));
             }
         }
+        let pairs = addresses.iter().zip(macs);
+        let given: Vec<String> = pairs.map(|(ip, mac)| format!("{ip} {mac}")).collect();
         let mut sticky = locked(&self.sticky);
         match sticky.get(identity) {
-            Some(before) if before != addresses => {
-                self.violated(format!("{identity} had {before:?} and got {addresses:?}"));
+            Some(before) if *before != given => {
+                self.violated(format!("{identity} had {before:?} and got {given:?}"));
             }
             Some(_) => {}
             None => {
-                sticky.insert(identity.to_owned(), addresses.to_vec());
+                sticky.insert(identity.to_owned(), given);
             }
         }
     }
@@ -117,21 +123,21 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
                 "timeouts",
                 json!({"allocateSeconds": 5, "releaseSeconds": 0.5}),
             );
+        let adding = ledger
+            .collecting
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let answer = call(site, ledger, &mut dice, &ask, "ADD");
         if answer.succeeded() {
             let result = answer.result();
-            let addresses: Vec<String> = result["ips"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|ip| bare_address(ip["address"].as_str().unwrap()))
-                .collect();
+            let (addresses, macs) = given(&result);
             let sticky = if identity.starts_with("db-") {
                 identity
             } else {
                 ask.container().to_owned()
             };
-            ledger.added(ask.container(), &sticky, &addresses);
+            ledger.added(ask.container(), &sticky, &addresses, &macs);
+            drop(adding);
             let inside: Vec<String> = ["eth0", "net1"]
                 .iter()
                 .flat_map(|ifname| pod.addresses(ifname))
@@ -139,6 +145,12 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
                 .collect();
             if inside != addresses {
                 ledger.violated(format!("result {addresses:?}, in the Pod {inside:?}"));
+            }
+            let worn: Vec<Value> = ["eth0", "net1"]
+                .map(|ifname| pod.link(ifname)["address"].clone())
+                .to_vec();
+            if macs.iter().any(|mac| !worn.contains(&json!(mac))) {
+                ledger.violated(format!("result {macs:?}, in the Pod {worn:?}"));
             }
             site.cache(ask.container(), Some(result));
             if dice.below(2) == 0 {
@@ -152,6 +164,8 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
                     ledger.violated(format!("CHECK of a live Pod: {check:?}"));
                 }
             }
+        } else {
+            drop(adding);
         }
         ledger.deleting(ask.container());
         delete(site, ledger, &mut dice, &ask);
@@ -160,6 +174,20 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
             ledger.violated(format!("{left:?} after DEL of {}", ask.container()));
         }
     }
+}
+
+/// Addresses of a result, and the MAC of each one's interface.
+fn given(result: &Value) -> (Vec<String>, Vec<String>) {
+    let ips = result["ips"].as_array().unwrap().iter();
+    ips.map(|ip| {
+        let index = usize::try_from(ip["interface"].as_u64().unwrap()).unwrap();
+        let mac = result["interfaces"][index]["mac"].as_str().unwrap();
+        (
+            bare_address(ip["address"].as_str().unwrap()),
+            mac.to_owned(),
+        )
+    })
+    .unzip()
 }
 
 /// DEL until it succeeds.
@@ -200,9 +228,27 @@ fn reaper(site: &Site, ledger: &Ledger, seed: u64) {
         if dice.below(2) == 0 {
             site.wait_phase(proto_ipam::v1::Phase::Serving);
             nothing_answered_is_lost(site, ledger);
+            collect(site, ledger);
+            nothing_answered_is_lost(site, ledger);
         }
     }
     ledger.over.store(true, Ordering::Relaxed);
+}
+
+/// GC with all that is live: what killed calls left behind ends, and nothing else.
+fn collect(site: &Site, ledger: &Ledger) {
+    let _alone = ledger
+        .collecting
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    let live: BTreeSet<String> = locked(&ledger.live).values().cloned().collect();
+    let valid: Vec<(&str, &str)> = live.iter().map(|owner| (owner.as_str(), "eth0")).collect();
+    let config = gc_keys(&site.config("1.1.0", &site.networks()), &valid);
+    let answer = site.run("berth", &Call::bare("GC").config(&config));
+    ledger.collections.fetch_add(1, Ordering::Relaxed);
+    if !answer.succeeded() {
+        ledger.violated(format!("GC of {valid:?}: {answer:?}"));
+    }
 }
 
 /// Whatever is live before and after the look into the book must be in it, with its owner.
@@ -227,7 +273,10 @@ fn nothing_answered_is_lost(site: &Site, ledger: &Ledger) {
 #[test]
 fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice() {
     let seed = seed("crash test");
-    let site = Site::build("crash", Setup::default().pool_line("quarantine = \"1s\""));
+    let site = Site::build(
+        "crash",
+        Setup::dual_stack().pool_line("quarantine = \"1s\""),
+    );
     // With an address of its own the node has a route to every Pod, which must go with it.
     site.add_management_nic();
     let ledger = Ledger::default();
@@ -242,10 +291,11 @@ fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice()
     });
 
     say(&format!(
-        "crash test: {} kills of berth, {} of ipamd, {} calls",
+        "crash test: {} kills of berth, {} of ipamd, {} calls, {} collections",
         ledger.plugin_kills.load(Ordering::Relaxed),
         ledger.daemon_kills.load(Ordering::Relaxed),
         ledger.calls.load(Ordering::Relaxed),
+        ledger.collections.load(Ordering::Relaxed),
     ));
     site.wait_phase(proto_ipam::v1::Phase::Serving);
     assert_eq!(
@@ -258,11 +308,23 @@ fn random_kills_under_load_lose_nothing_leak_nothing_and_give_no_address_twice()
     });
     assert_eq!(site.attached(), Vec::<String>::new(), "BERTH_SEED={seed}");
     assert_eq!(site.ports(), Vec::<String>::new(), "BERTH_SEED={seed}");
-    let routes = site.ip(&["route", "show"]).to_string();
+    for (family, ours) in [
+        ("-4", ["10.20.1.1", "10.30.1.1"]),
+        ("-6", ["fd00:20:", "fd00:30:"]),
+    ] {
+        let routes = site.ip(&[family, "route", "show"]).to_string();
+        assert!(
+            !ours.iter().any(|address| routes.contains(address)),
+            "BERTH_SEED={seed} {routes}"
+        );
+    }
     assert!(
-        !routes.contains("10.20.1.1") && !routes.contains("10.30.1.1"),
-        "BERTH_SEED={seed} {routes}"
+        ledger.collections.load(Ordering::Relaxed) > 0,
+        "BERTH_SEED={seed}: GC was never called"
     );
+    // Findings are those of the last start, which met half-made attachments; a start in peace must find nothing.
+    site.kill_ipamd();
+    site.start_ipamd();
     let fsck = site.client().fsck().unwrap();
     assert_eq!(fsck.findings, Vec::<String>::new(), "BERTH_SEED={seed}");
 }
