@@ -2,103 +2,126 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tests::capture::{Capture, advertisement, gratuitous_arp};
 use tests::plugin::{Answer, Call};
 use tests::site::{Ask, Pod, Setup, Site};
-use tests::wait::{PATIENCE, holds, wait_at_most, wait_until};
+use tests::wait::{PATIENCE, holds, wait_at_most};
 use tests_testbed::Net;
 
-/// Routes of the node that lead to single addresses by a bridge.
+/// The first addresses of all pools.
+const POD: [&str; 4] = [
+    "10.20.1.100",
+    "10.30.1.100",
+    "fd00:20:1::100",
+    "fd00:30:1::100",
+];
+
+/// Routes of the node that lead to single addresses of the pools' networks.
 fn host_routes(site: &Site) -> Vec<String> {
     let mut routes = Vec::new();
     for family in ["-4", "-6"] {
         let table = site.ip(&[family, "route", "show"]);
         for route in table.as_array().unwrap() {
             let dst = route["dst"].as_str().unwrap();
-            if dst.contains("10.20.1.1") || dst.contains("10.30.1.1") || dst.starts_with("fd00:") {
+            if (dst.starts_with("10.") || dst.starts_with("fd00:")) && !dst.contains('/') {
                 routes.push(dst.to_owned());
             }
         }
     }
+    routes.sort();
     routes
 }
 
-fn reaches_without_the_switch(site: &Site, node_address: &str) {
+/// A Pod on both networks with both families: the node has a route to each of its addresses, and with both cables out
+/// the pings of both sides are answered on both networks; the routes go with the Pod.
+fn reaches_without_the_switch(site: &Site, networks: &Value, node: &[(&str, &str)]) {
     let pod = site.pod("p");
-    let ask = Ask::new("web-x", &pod);
+    let ask = Ask::new("web-x", &pod).networks(networks.clone());
+    assert_eq!(host_routes(site), Vec::<String>::new());
     site.add(&ask).result();
+    assert_eq!(host_routes(site), POD);
     for net in Net::ALL {
         site.node().set_uplink(net, false).unwrap();
     }
-    assert!(site.node().ping_once("10.20.1.100").unwrap(), "node to Pod");
-    assert!(pod.ping_once(node_address), "Pod to node");
+    for address in POD {
+        assert!(site.node().ping_once(address).unwrap(), "node to {address}");
+    }
+    for (address, ifname) in node {
+        let route = pod.ip(&["route", "get", address]);
+        assert_eq!(route[0]["dev"], *ifname, "{route}");
+        assert!(pod.ping_once(address), "Pod to {address} by {ifname}");
+    }
     for net in Net::ALL {
         site.node().set_uplink(net, true).unwrap();
     }
+    site.check(&ask).silence();
     site.del(&ask).silence();
-}
-
-#[test]
-fn node_without_address_on_the_network_and_pod_reach_each_other_without_the_switch() {
-    let site = Site::serving("rch-plain");
-    site.add_management_nic();
-    reaches_without_the_switch(&site, "172.31.7.1");
     assert_eq!(
-        host_routes(&site),
+        host_routes(site),
         Vec::<String>::new(),
         "routes go with the Pod"
     );
 }
 
+/// A node whose addresses are on no network of the Pods, one of each family for either network; and the networks.
+fn reached_by_other_addresses(site: &Site) -> (Value, [(&'static str, &'static str); 4]) {
+    site.add_management_nic();
+    site.does(&["route", "add", "default", "via", "172.31.7.254"]);
+    site.does(&["route", "add", "default", "via", "fd99::fe"]);
+    site.does(&["addr", "add", "172.31.8.1/32", "dev", "lo"]);
+    site.does(&["addr", "add", "fd98::1/128", "dev", "lo"]);
+    let mut networks = site.networks();
+    networks[1]["nodeAddresses"] = json!(["172.31.8.1", "fd98::1"]);
+    let node = [
+        ("172.31.7.1", "eth0"),
+        ("fd99::1", "eth0"),
+        ("172.31.8.1", "net1"),
+        ("fd98::1", "net1"),
+    ];
+    (networks, node)
+}
+
+#[test]
+fn node_without_address_on_the_network_and_pod_reach_each_other_without_the_switch() {
+    let site = Site::build("rch-plain", Setup::dual_stack());
+    let (networks, node) = reached_by_other_addresses(&site);
+    reaches_without_the_switch(&site, &networks, &node);
+}
+
 #[test]
 fn node_whose_address_was_taken_over_and_pod_reach_each_other_without_the_switch() {
-    let site = Site::build(
-        "rch-take",
-        Setup::default().with_node_address(Net::External),
-    );
-    let before = {
-        let pod = site.pod("first");
-        let mut networks = site.networks();
-        networks[0]["mode"] = json!("take-over");
-        let ask = Ask::new("web-first", &pod).networks(networks.clone());
-        site.add(&ask).result();
-        site.del(&ask).silence();
-        host_routes(&site)
-    };
-    let pod = site.pod("p");
+    let setup = Setup::dual_stack()
+        .with_node_address(Net::External)
+        .with_node_address(Net::Internal);
+    let site = Site::build("rch-take", setup);
     let mut networks = site.networks();
-    networks[0]["mode"] = json!("take-over");
-    let ask = Ask::new("web-x", &pod).networks(networks);
-    site.add(&ask).result();
-    let node_address = site.node().address4(Net::External).to_string();
-    site.node().set_uplink(Net::External, false).unwrap();
-    let address = pod.addresses("eth0")[0].replace("/24", "");
-    assert!(site.node().ping_once(&address).unwrap(), "node to Pod");
-    assert!(pod.ping_once(&node_address), "Pod to node");
-    site.node().set_uplink(Net::External, true).unwrap();
-    site.del(&ask).silence();
-    assert_eq!(host_routes(&site), before, "routes go with the Pod");
+    for number in 0..2 {
+        networks[number]["mode"] = json!("take-over");
+    }
+    let mut node = Vec::new();
+    for (net, ifname) in Net::ALL.into_iter().zip(["eth0", "net1"]) {
+        node.push((site.node().address4(net).to_string(), ifname));
+        node.push((site.node().address6(net).to_string(), ifname));
+    }
+    let node: Vec<(&str, &str)> = node
+        .iter()
+        .map(|(address, ifname)| (address.as_str(), *ifname))
+        .collect();
+    reaches_without_the_switch(&site, &networks, &node);
 }
 
 #[test]
 fn node_and_pod_reach_each_other_over_an_existing_bridge() {
-    let site = Site::make("rch-exist", Setup::default());
-    site.add_management_nic();
-    site.does(&[
-        "link",
-        "add",
-        "ops0",
-        "type",
-        "bridge",
-        "stp_state",
-        "0",
-        "forward_delay",
-        "0",
-    ]);
-    site.does(&["link", "set", "ops0", "up"]);
-    site.does(&["link", "set", "eth0", "master", "ops0"]);
-    site.start_ipamd();
-    reaches_without_the_switch(&site, "172.31.7.1");
+    let site = Site::build("rch-exist", Setup::dual_stack());
+    for (bridge, uplink) in [("ops0", "eth0"), ("ops1", "eth1")] {
+        let make = format!("link add {bridge} type bridge stp_state 0 forward_delay 0");
+        site.does(&make.split(' ').collect::<Vec<_>>());
+        site.does(&["link", "set", bridge, "up"]);
+        site.does(&["link", "set", uplink, "master", bridge]);
+    }
+    let (networks, node) = reached_by_other_addresses(&site);
+    reaches_without_the_switch(&site, &networks, &node);
 }
 
 #[test]
@@ -122,24 +145,6 @@ fn node_reach_can_be_switched_off_per_network() {
     );
     let inside = pod.ip(&["route", "show", "dev", "eth0"]);
     assert!(!inside.to_string().contains("172.31.7.1"), "{inside}");
-}
-
-#[test]
-fn host_routes_of_both_families_exist_for_every_address() {
-    let site = Site::build("rch-dual", Setup::dual_stack());
-    site.add_management_nic();
-    let pod = site.pod("p");
-    let ask = Ask::new("web-x", &pod);
-    site.add(&ask).result();
-    site.node().set_uplink(Net::External, false).unwrap();
-    assert!(
-        site.node().ping_once("fd00:20:1::100").unwrap(),
-        "node to Pod by IPv6"
-    );
-    assert!(pod.ping_once("fd99::1"), "Pod to node by IPv6");
-    site.node().set_uplink(Net::External, true).unwrap();
-    site.del(&ask).silence();
-    assert_eq!(host_routes(&site), Vec::<String>::new());
 }
 
 /// Pings of the TOR until one is answered within 50 ms, and the time it took in all.
@@ -270,31 +275,7 @@ fn every_interface_is_announced_by_arp_request_reply_and_advertisement() {
     // The first Pod makes the bridges, so that the capture sees announcements only.
     let first = site.pod("p0");
     site.add(&Ask::new("web-0", &first)).result();
-    let mut captures = Vec::new();
-    for net in Net::ALL {
-        let name = format!("tcpdump-{}", net.name());
-        let capture = site
-            .tor()
-            .spawn(
-                &name,
-                &[
-                    "tcpdump",
-                    "-Z",
-                    "root",
-                    "-l",
-                    "-n",
-                    "-e",
-                    "-i",
-                    &site.node().tor_port(net),
-                    "arp or icmp6",
-                ],
-            )
-            .unwrap();
-        wait_until("tcpdump listens", || {
-            holds(capture.log().contains("listening on"), || capture.log())
-        });
-        captures.push(capture);
-    }
+    let captures = Net::ALL.map(|net| Capture::start(site.tor(), &site.node().tor_port(net)));
     let pod = site.pod("p1");
     site.add(&Ask::new("web-1", &pod)).result();
     for (net, capture) in Net::ALL.iter().zip(&captures) {
@@ -303,22 +284,15 @@ fn every_interface_is_announced_by_arp_request_reply_and_advertisement() {
             Net::Internal => ("10.30.1.101", "fd00:30:1::101", "net1"),
         };
         let mac = pod.link(ifname)["address"].as_str().unwrap().to_owned();
-        for wanted in [
-            format!("who-has {v4} tell {v4}"),
-            format!("Reply {v4} is-at {mac}"),
-            format!("neighbor advertisement, tgt is {v6}"),
-        ] {
-            wait_until(&format!("{wanted} beyond the uplink"), || {
-                let log = capture
-                    .log()
-                    .replace(" (ff:ff:ff:ff:ff:ff)", "")
-                    .replace(" (00:00:00:00:00:00)", "");
-                holds(
-                    log.lines()
-                        .any(|line| line.contains(&wanted) && line.contains(&mac)),
-                    || log.clone(),
-                )
-            });
+        for operation in [1, 2] {
+            capture.wait_frame(
+                &format!("ARP operation {operation} of {v4} beyond the uplink"),
+                &gratuitous_arp(operation, &mac, v4.parse().unwrap()),
+            );
         }
+        capture.wait_frame(
+            &format!("advertisement of {v6} beyond the uplink"),
+            &advertisement(&mac, v6.parse().unwrap()),
+        );
     }
 }
