@@ -11,6 +11,7 @@
 )]
 
 pub mod ask;
+pub mod capture;
 pub mod daemons;
 pub mod plugin;
 pub mod setup;
