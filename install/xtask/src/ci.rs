@@ -14,6 +14,9 @@ use crate::{
 /// Reading all files.
 const FORMAT_BUDGET: Duration = Duration::from_secs(5 * 60);
 
+/// The build of the product, and two minutes.
+const DEMO_BUDGET: Duration = BUILD_BUDGET.saturating_add(Duration::from_secs(2 * 60));
+
 /// All tiers with their compilation; each has a tighter budget of its own.
 const TEST_BUDGET: Duration = Duration::from_secs(65 * 60);
 
@@ -38,6 +41,8 @@ pub(crate) fn run_all() -> Result<()> {
     ];
     run("lints", workspace.cargo().args(clippy), BUILD_BUDGET)?;
     let xtask = std::env::current_exe().context("find this program")?;
+    // Fails when an address or MAC changes, so it is a first and short test of everything at once.
+    run("demo", Command::new(&xtask).arg("demo"), DEMO_BUDGET)?;
     run(
         "the README's test command",
         Command::new(xtask).arg("test"),
