@@ -1,8 +1,10 @@
 //! DEL: always ends what is there, whatever is missing, and touches nothing of others.
 
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::json;
-use tests::plugin::Call;
+use tests::plugin::{Call, PLUGIN_DIR};
 use tests::site::{Ask, Site, assert_unchanged};
 use tests::wait::{holds, wait_until};
 
@@ -147,11 +149,43 @@ fn del_while_ipamd_hangs_does_not_wait_for_ever() {
     let answer = site.del(&ask);
     site.signal_ipamd(Signal::SIGCONT);
     answer.silence();
+    // 3 seconds are the default of `timeouts.releaseSeconds`.
+    assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
     wait_until("the address is released", || {
         holds(site.attached().is_empty(), || {
             format!("{:?}", site.attached())
         })
     });
+}
+
+#[test]
+fn del_that_may_not_remove_links_releases_the_addresses_and_then_reports() {
+    let site = Site::serving("del-caps");
+    let pod = site.pod("p");
+    let ask = Ask::new("web-x", &pod);
+    site.add(&ask).result();
+    let ports = site.ports();
+    assert_eq!(ports.len(), 2);
+    // The kernel refuses every change of links to who lacks this capability.
+    let mut command = site.node().command("setpriv");
+    command.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]);
+    command.arg(format!("{PLUGIN_DIR}/berth"));
+    let call = ask.call("DEL").config(&site.ask_config(&ask));
+    let fault = call.run(command).fault();
+    assert_eq!(fault.code, 109, "{fault:?}");
+    for port in &ports {
+        assert!(
+            fault.text().contains(port),
+            "{fault:?} does not name {port}"
+        );
+    }
+    assert_eq!(site.ports(), ports);
+    site.assert_no_attachment();
+
+    site.del(&ask).silence();
+    assert_eq!(site.ports(), Vec::<String>::new());
+    assert_eq!(pod.interfaces(), ["lo"]);
+    site.assert_no_attachment();
 }
 
 #[test]
