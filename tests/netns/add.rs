@@ -2,6 +2,7 @@
 
 use proto_ids::{Attachment, PortAlias};
 use serde_json::{Value, json};
+use tests::plugin::Call;
 use tests::site::{Ask, Pod, Setup, Site, assert_unchanged};
 
 #[test]
@@ -445,4 +446,63 @@ fn oversized_configuration_is_refused_not_read_to_the_end() {
     let fault = site.run("berth", &call).fault();
     assert!(matches!(fault.code, 5..=7), "{fault:?}");
     assert_eq!(pod.interfaces(), ["lo"]);
+}
+
+#[test]
+fn every_named_address_of_the_node_is_reached() {
+    let site = Site::serving("add-nodeaddr");
+    site.add_management_nic();
+    site.does(&["addr", "add", "172.31.9.1/24", "dev", "mgmt0"]);
+    let mut networks = site.networks();
+    networks[0]["nodeAddresses"] = json!(["172.31.7.1", "172.31.9.1"]);
+    networks[1]["nodeReach"] = json!(false);
+    let pod = site.pod("p");
+    let ask = Ask::new("web-0", &pod).networks(networks);
+    site.add(&ask).result();
+    site.node()
+        .set_uplink(tests_testbed::Net::External, false)
+        .unwrap();
+    for address in ["172.31.7.1", "172.31.9.1"] {
+        let route = pod.ip(&["route", "get", address]);
+        assert_eq!(route[0]["dev"], "eth0", "{route}");
+        pod.pings(address);
+        let ping = [
+            "ping",
+            "-n",
+            "-c",
+            "1",
+            "-W",
+            "1",
+            "-I",
+            address,
+            "10.20.1.100",
+        ];
+        site.node().run(&ping).unwrap();
+    }
+    site.check(&ask).silence();
+}
+
+#[test]
+fn the_plugins_own_namespace_is_wired_where_a_test_asks_for_it() {
+    let site = Site::serving("add-override");
+    let before = site.links().len();
+    let networks = json!([{"name": "external", "uplink": "eth0", "nodeReach": false}]);
+    let config = site.config("1.1.0", &networks);
+    let call = |verb| {
+        let netns = std::path::Path::new("/proc/self/ns/net");
+        let call = Call::new(verb, "cid-override", netns, "pod0").config(&config);
+        let mut command = site.command(std::path::Path::new("berth"));
+        command.env("CNI_NETNS_OVERRIDE", "1");
+        call.run(command)
+    };
+    call("ADD").result();
+    let inside = site.ip(&["addr", "show", "dev", "pod0"]);
+    assert_eq!(
+        inside[0]["addr_info"][0]["local"], "10.20.1.100",
+        "{inside}"
+    );
+    call("DEL").silence();
+    // The bridge stays.
+    assert_eq!(site.links().len(), before + 1);
+    site.assert_no_attachment();
 }

@@ -28,7 +28,7 @@ fn check_tolerates_what_later_plugins_add() {
 /// What is broken and which word the error must have.
 type Damage = (&'static str, fn(&Site, &Pod<'_>), &'static str);
 
-const DAMAGES: [Damage; 9] = [
+const DAMAGES: [Damage; 12] = [
     (
         "address",
         |_, pod| pod.does(&["addr", "del", "10.20.1.100/24", "dev", "eth0"]),
@@ -74,6 +74,23 @@ const DAMAGES: [Damage; 9] = [
         |site, _| site.does(&["link", "set", "eth0", "nomaster"]),
         "eth0",
     ),
+    (
+        "the node's route to the Pod",
+        |site, _| site.does(&["route", "del", "10.30.1.100"]),
+        "route to 10.30.1.100",
+    ),
+    (
+        "answers ARP for the other interface",
+        |_, pod| {
+            pod.run(&["sysctl", "-w", "net.ipv4.conf.net1.arp_ignore=0"]);
+        },
+        "ARP",
+    ),
+    (
+        "the node's entry among the Pod's neighbours",
+        |_, pod| pod.does(&["neigh", "del", "172.31.7.1", "dev", "eth0"]),
+        "neighbour 172.31.7.1",
+    ),
 ];
 
 fn port_of(site: &Site, network: &str) -> String {
@@ -91,9 +108,11 @@ fn check_names_every_kind_of_damage() {
     let mut missed = Vec::new();
     for (number, (what, damage, word)) in DAMAGES.into_iter().enumerate() {
         let site = Site::serving(&format!("chk-d{number}"));
+        site.add_management_nic();
         let pod = site.pod("p");
         let ask = Ask::new("web-0", &pod);
         site.add(&ask).result();
+        site.check(&ask).silence();
         damage(&site, &pod);
         let answer = site.check(&ask);
         if answer.succeeded() {

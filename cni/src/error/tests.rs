@@ -153,3 +153,46 @@ fn several_errors_are_all_told_under_the_first_code() {
     assert_eq!(several.code(), 109);
     assert!(several.to_string().contains("no free address"));
 }
+
+/// All of Berth's codes; one that is new does not compile until it has its place here.
+fn own_codes() -> Vec<u32> {
+    let next = |code: &OwnCode| match code {
+        OwnCode::Exhausted => Some(OwnCode::AddressTaken),
+        OwnCode::AddressTaken => Some(OwnCode::AddressConflict),
+        OwnCode::AddressConflict => Some(OwnCode::NoPool),
+        OwnCode::NoPool => Some(OwnCode::UplinkMissing),
+        OwnCode::UplinkMissing => Some(OwnCode::NeedsTakeOver),
+        OwnCode::NeedsTakeOver => Some(OwnCode::UplinkConflict),
+        OwnCode::UplinkConflict => Some(OwnCode::TakeOverRolledBack),
+        OwnCode::TakeOverRolledBack => Some(OwnCode::InterfaceExists),
+        OwnCode::InterfaceExists => Some(OwnCode::Kernel),
+        OwnCode::Kernel => Some(OwnCode::BookDiffers),
+        OwnCode::BookDiffers => Some(OwnCode::KernelDiffers),
+        OwnCode::KernelDiffers => Some(OwnCode::StoreDamaged),
+        OwnCode::StoreDamaged => Some(OwnCode::AddressOutside),
+        OwnCode::AddressOutside => Some(OwnCode::MacTaken),
+        OwnCode::MacTaken => Some(OwnCode::AlreadyAttached),
+        OwnCode::AlreadyAttached => Some(OwnCode::DaemonAnswer),
+        OwnCode::DaemonAnswer => None,
+    };
+    std::iter::successors(Some(OwnCode::Exhausted), next)
+        .map(u32::from)
+        .collect()
+}
+
+#[test]
+fn readme_says_of_each_of_our_codes_what_the_operator_does() {
+    let mut told = Vec::new();
+    for line in include_str!("../../README.md").lines() {
+        let cells: Vec<&str> = line.split(" | ").collect();
+        let code = cells[0]
+            .strip_prefix("| ")
+            .and_then(|cell| cell.parse().ok());
+        if let Some(code) = code.filter(|code: &u32| *code >= 100) {
+            assert_eq!(cells.len(), 3, "{line}");
+            assert!(cells.iter().all(|cell| cell.len() > 2), "{line}");
+            told.push(code);
+        }
+    }
+    assert_eq!(told, own_codes());
+}
