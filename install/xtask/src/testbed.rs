@@ -110,7 +110,10 @@ pub(crate) fn run(args: &TestbedArgs) -> Result<()> {
         }
         Command::Hold(shape) => holder::hold(name, shape),
         Command::Action(action) => {
-            say(&action.describe());
+            let words: Vec<String> = std::env::args()
+                .skip_while(|word| word != "testbed")
+                .collect();
+            say(&words.join(" "));
             let mut action = action.clone();
             action.provide(|| programs::containerd(&Workspace::find()?))?;
             let said = reach::ask(name, &holder::Order::Act(action))?;

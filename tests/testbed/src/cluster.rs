@@ -176,7 +176,7 @@ pub struct NodeState {
 }
 
 fn states(control_plane: &ControlPlane) -> Result<BTreeMap<String, NodeState>> {
-    let list = control_plane.kubectl_json(&["get", "nodes"])?;
+    let list = control_plane.kubectl_json(&["get", "nodes", "--request-timeout=10s"])?;
     let nodes = list["items"].as_array().cloned().unwrap_or_default();
     let state = |node: &serde_json::Value| {
         let name = node["metadata"]["name"].as_str()?.to_owned();

@@ -192,11 +192,6 @@ pub(crate) enum ComponentName {
 }
 
 impl Action {
-    /// What is about to happen, for the progress line.
-    pub(crate) fn describe(&self) -> String {
-        format!("{self:?}")
-    }
-
     /// Names the programs that it needs and that the holder may not have.
     pub(crate) fn provide(&mut self, containerd: impl FnOnce() -> Result<PathBuf>) -> Result<()> {
         if let Self::AddNode {

@@ -79,7 +79,8 @@ dd if=/dev/zero of={FILLER} bs=1k oflag=append conv=notrunc,fsync 2>/dev/null ||
     /// The node is off, or its disk is no file system of its own.
     pub fn break_disk(&self) -> Result<()> {
         self.ensure_own_disk()?;
-        self.script("mount -n -o remount,abort /var/lib/cni || true\n! touch /var/lib/cni/berth-testbed-probe 2>/dev/null")
+        // What nobody asked to be synced is lost, down to the images: only what is written from now on shall be.
+        self.script("sync -f /var/lib/cni; mount -n -o remount,abort /var/lib/cni || true\n! touch /var/lib/cni/berth-testbed-probe 2>/dev/null")
             .map(|_| ())
             .context("the disk still takes writes")
     }
