@@ -138,20 +138,7 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
             };
             ledger.added(ask.container(), &sticky, &addresses, &macs);
             drop(adding);
-            let inside: Vec<String> = ["eth0", "net1"]
-                .iter()
-                .flat_map(|ifname| pod.addresses(ifname))
-                .map(|address| bare_address(&address))
-                .collect();
-            if inside != addresses {
-                ledger.violated(format!("result {addresses:?}, in the Pod {inside:?}"));
-            }
-            let worn: Vec<Value> = ["eth0", "net1"]
-                .map(|ifname| pod.link(ifname)["address"].clone())
-                .to_vec();
-            if macs.iter().any(|mac| !worn.contains(&json!(mac))) {
-                ledger.violated(format!("result {macs:?}, in the Pod {worn:?}"));
-            }
+            wears(ledger, pod, &addresses, &macs);
             site.cache(ask.container(), Some(result));
             if dice.below(2) == 0 {
                 let check = call(site, ledger, &mut dice, &ask, "CHECK");
@@ -173,6 +160,22 @@ fn worker(site: &Site, ledger: &Ledger, number: usize, pod: &Pod<'_>, seed: u64)
         if left != ["lo"] {
             ledger.violated(format!("{left:?} after DEL of {}", ask.container()));
         }
+    }
+}
+
+/// The Pod has what the result says, and nothing else.
+fn wears(ledger: &Ledger, pod: &Pod<'_>, addresses: &[String], macs: &[String]) {
+    let inside: Vec<String> = ["eth0", "net1"]
+        .iter()
+        .flat_map(|ifname| pod.addresses(ifname))
+        .map(|address| bare_address(&address))
+        .collect();
+    if inside != addresses {
+        ledger.violated(format!("result {addresses:?}, in the Pod {inside:?}"));
+    }
+    let worn = ["eth0", "net1"].map(|ifname| pod.link(ifname)["address"].clone());
+    if macs.iter().any(|mac| !worn.contains(&json!(mac))) {
+        ledger.violated(format!("result {macs:?}, in the Pod {worn:?}"));
     }
 }
 

@@ -351,23 +351,20 @@ fn shows(samples: &HashMap<String, f64>, name: &str, value: f64) {
     assert_eq!(got, Some(&value), "{name} in {samples:#?}");
 }
 
-#[test]
-fn metrics_count_calls_pools_conflicts_commits_and_recovery() {
-    let site = Site::build(
-        "dmn-metrics",
-        Setup::default()
-            .external_range("10.20.1.100-10.20.1.109")
-            .with_host("vm"),
-    );
+/// A name of `pool_addresses`.
+fn pool(name: &str, network: &str, state: &str) -> String {
+    format!("pool_addresses{{pool=\"{name}\",network=\"{network}\",state=\"{state}\"}}")
+}
+
+/// Ten addresses on the external network, a hundred on the internal one; `db-0` has gone, `db-1` runs with one NIC.
+fn counted(test: &str) -> Site {
+    let setup = Setup::default().external_range("10.20.1.100-10.20.1.109");
+    let site = Site::build(test, setup.with_host("vm"));
     let (goes, stays) = (site.pod("goes"), site.pod("stays"));
     let ask = Ask::new("db-0", &goes);
     site.add(&ask).result();
     let samples = scrape(&site);
-    shows(
-        &samples,
-        r#"calls_total{verb="allocate",result="done"}"#,
-        1.0,
-    );
+    shows(&samples, ALLOCATED, 1.0);
     shows(
         &samples,
         r#"call_duration_seconds_count{verb="allocate"}"#,
@@ -375,56 +372,50 @@ fn metrics_count_calls_pools_conflicts_commits_and_recovery() {
     );
     site.del(&ask).silence();
     site.add(&Ask::new("db-1", &stays).external_only()).result();
+    site
+}
 
+const ALLOCATED: &str = r#"calls_total{verb="allocate",result="done"}"#;
+
+#[test]
+fn metrics_count_calls_pools_and_commits() {
+    let site = counted("dmn-metrics");
     let samples = scrape(&site);
-    for (name, value) in [
-        (r#"calls_total{verb="allocate",result="done"}"#, 2.0),
-        (r#"calls_total{verb="release",result="done"}"#, 1.0),
-    ] {
-        shows(&samples, name, value);
-    }
-    for (pool, network, states) in [
-        (
-            "external-a",
-            "external",
-            [("attached", 1.0), ("held", 1.0), ("free", 8.0)],
-        ),
-        (
-            "internal-a",
-            "internal",
-            [("attached", 0.0), ("held", 1.0), ("free", 99.0)],
-        ),
-    ] {
-        for (state, count) in states {
-            let name = format!(
-                "pool_addresses{{pool=\"{pool}\",network=\"{network}\",state=\"{state}\"}}"
-            );
-            shows(&samples, &name, count);
-        }
-    }
+    shows(&samples, ALLOCATED, 2.0);
     shows(
         &samples,
-        r#"pool_capacity_addresses{pool="external-a",network="external"}"#,
-        10.0,
+        r#"calls_total{verb="release",result="done"}"#,
+        1.0,
     );
+    for (name, network, attached, free) in [
+        ("external-a", "external", 1.0, 8.0),
+        ("internal-a", "internal", 0.0, 99.0),
+    ] {
+        shows(&samples, &pool(name, network, "attached"), attached);
+        shows(&samples, &pool(name, network, "held"), 1.0);
+        shows(&samples, &pool(name, network, "free"), free);
+    }
+    let capacity = r#"pool_capacity_addresses{pool="external-a",network="external"}"#;
+    shows(&samples, capacity, 10.0);
     shows(&samples, r#"phase{phase="serving"}"#, 1.0);
     // Every answered change was made durable on its own: nobody else asked at the time.
     let commits = samples["berth_ipamd_commits_total"];
     assert!(commits >= 3.0, "{samples:#?}");
     shows(&samples, "commit_duration_seconds_count", commits);
-    assert!(
-        samples["berth_ipamd_commit_duration_seconds_sum"] > 0.0,
-        "{samples:#?}"
-    );
+    let took = samples["berth_ipamd_commit_duration_seconds_sum"];
+    assert!(took > 0.0, "{samples:#?}");
+}
 
-    let conflicting = r#"pool_addresses{pool="external-a",network="external",state="conflicting"}"#;
-    shows(&samples, conflicting, 0.0);
-    site.host("vm")
-        .announce("10.20.1.107".parse().unwrap())
-        .unwrap();
+#[test]
+fn metrics_count_conflicts_and_what_a_start_finds() {
+    let site = counted("dmn-counted");
+    let conflicting = pool("external-a", "external", "conflicting");
+    shows(&scrape(&site), &conflicting, 0.0);
+    let vm = site.host("vm");
+    vm.announce("10.20.1.107".parse().unwrap()).unwrap();
     site.client().wait_state("10.20.1.107", "conflicting");
     let samples = scrape(&site);
-    shows(&samples, conflicting, 1.0);
+    shows(&samples, &conflicting, 1.0);
     shows(&samples, "wire_foreign_claims_total", 1.0);
 
     site.kill_ipamd();
@@ -433,9 +424,9 @@ fn metrics_count_calls_pools_conflicts_commits_and_recovery() {
     shows(&samples, "recovery_ports", 1.0);
     shows(&samples, "recovery_unconfirmed_attachments", 0.0);
     shows(&samples, "recovery_findings", 0.0);
-    shows(&samples, conflicting, 1.0);
+    shows(&samples, &conflicting, 1.0);
     assert!(
-        !samples.contains_key(r#"berth_ipamd_calls_total{verb="allocate",result="done"}"#),
+        !samples.contains_key(&format!("berth_ipamd_{ALLOCATED}")),
         "calls are counted from the start: {samples:#?}"
     );
 }
