@@ -311,6 +311,28 @@ fn take_over_whose_gateway_does_not_answer_puts_everything_back() {
 }
 
 #[test]
+fn take_over_that_is_refused_before_anything_moved_leaves_no_bridge() {
+    let site = with_routes("upl-nexthop");
+    site.does(&[
+        "nexthop",
+        "add",
+        "id",
+        "7",
+        "via",
+        "10.20.1.1",
+        "dev",
+        "eth0",
+    ]);
+    site.does(&["route", "add", "192.0.3.0/24", "nhid", "7"]);
+    let before = site.snapshot();
+    let fault = added(&site, Some("take-over")).fault();
+    assert_eq!(fault.code, 106, "{fault:?}");
+    assert!(fault.text().contains("next-hop"), "{fault:?}");
+    assert_unchanged(&site.snapshot(), &before);
+    site.assert_no_attachment();
+}
+
+#[test]
 fn concurrent_adds_make_one_bridge() {
     let site = Site::serving("upl-many");
     let pods: Vec<_> = (0..8).map(|n| site.pod(&format!("p{n}"))).collect();

@@ -26,9 +26,18 @@ pub(super) struct Maker<'a> {
 impl Maker<'_> {
     /// Carries out all steps. A bridge that was made for nothing is removed again.
     pub(super) fn apply(&mut self) -> Result<(), EnsureSegmentError> {
-        for step in &self.plan.steps {
+        for (done, step) in self.plan.steps.iter().enumerate() {
             if let Err(error) = self.step(*step) {
-                self.remove_made();
+                // A take-over that began to move has put everything back itself, or reports that it could not; one
+                // that is over must not lose its bridge.
+                let moved = self.plan.steps[..done].contains(&Step::TakeOver)
+                    || matches!(
+                        error,
+                        EnsureSegmentError::PutBack { .. } | EnsureSegmentError::RolledBack { .. }
+                    );
+                if !moved {
+                    self.remove_made();
+                }
                 return Err(error);
             }
         }
@@ -195,10 +204,6 @@ impl Maker<'_> {
 
     /// Best effort after a failure that is reported: the mark tells the next call what is left.
     fn remove_made(&mut self) {
-        // A failed take-over has put everything back itself, or reports that it could not.
-        if self.plan.steps.contains(&Step::TakeOver) {
-            return;
-        }
         let mut made = Vec::new();
         if self.plan.steps.contains(&Step::CreateBridge) {
             made.push(self.plan.bridge.clone());
