@@ -52,7 +52,6 @@ impl Claim {
             "{name:?} cannot name a world: 1 to 60 of a-z, 0-9, - and _"
         );
         let base = base();
-        fs::create_dir_all(&base).with_context(|| format!("create {}", base.display()))?;
         let lock_path = base.join(format!("{name}.lock"));
         let lock = lock(&lock_path, name)?;
         let mut claim = Self {
@@ -170,12 +169,19 @@ impl Holder {
 
 fn lock(path: &Path, name: &str) -> Result<File> {
     loop {
-        let file = File::options()
+        if let Some(base) = path.parent() {
+            fs::create_dir_all(base).with_context(|| format!("create {}", base.display()))?;
+        }
+        let opened = File::options()
             .create(true)
             .truncate(false)
             .write(true)
-            .open(path)
-            .with_context(|| format!("open {}", path.display()))?;
+            .open(path);
+        let file = match opened {
+            // The last of the other worlds removed the folder between our two steps.
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            opened => opened.with_context(|| format!("open {}", path.display()))?,
+        };
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
