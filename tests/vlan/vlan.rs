@@ -1,7 +1,7 @@
 //! VLANs as a sub-interface with its own bridge, and on a VLAN-filtering bridge.
 
 use serde_json::{Value, json};
-use tests::site::{Ask, Pool, Setup, Site};
+use tests::site::{Ask, Pool, Setup, Site, assert_unchanged};
 use tests::wait::{PATIENCE, wait_until};
 use tests_testbed::Net;
 
@@ -233,4 +233,81 @@ fn untagged_network_and_a_vlan_share_an_uplink() {
         .result();
     pod.pings("10.30.1.1");
     assert_tagged_on_the_wire(&site, || pod.pings("10.50.120.1"), 120);
+}
+
+/// The node and a Pod in a VLAN reach each other with the cable out, though the node has no address there.
+fn node_and_pod_reach_each_other_without_the_switch(test: &str, mode: &str) {
+    let site = site(test);
+    site.does(&["addr", "add", "172.31.9.1/32", "dev", "lo"]);
+    let mut networks = ask_networks(mode);
+    networks[0]["nodeReach"] = json!(false);
+    networks[1]["nodeAddresses"] = json!(["172.31.9.1"]);
+    let pod = site.pod("p");
+    let ask = Ask::new("web-0", &pod).networks(networks);
+    site.add(&ask).result();
+    let host_route = || site.ip(&["route", "show", "10.50.120.100"]);
+    assert_eq!(host_route()[0]["prefsrc"], "172.31.9.1", "{}", host_route());
+    site.node().set_uplink(Net::Internal, false).unwrap();
+    assert!(!pod.ping_once("10.50.120.1"), "the cable is out");
+    assert!(
+        site.node().ping_once("10.50.120.100").unwrap(),
+        "node to Pod"
+    );
+    let route = pod.ip(&["route", "get", "172.31.9.1"]);
+    assert_eq!(route[0]["dev"], "net1", "{route}");
+    pod.pings("172.31.9.1");
+    site.node().set_uplink(Net::Internal, true).unwrap();
+    site.check(&ask).silence();
+    site.del(&ask).silence();
+    assert_eq!(host_route(), json!([]));
+}
+
+#[test]
+fn node_and_pod_reach_each_other_without_the_switch_with_sub_interfaces() {
+    node_and_pod_reach_each_other_without_the_switch("vlan-reach-sub", "sub-interface");
+}
+
+#[test]
+fn node_and_pod_reach_each_other_without_the_switch_on_a_filtering_bridge() {
+    node_and_pod_reach_each_other_without_the_switch("vlan-reach-flt", "filtering");
+}
+
+/// `berth uplink restore` after a Pod's life leaves the node's links, addresses and routes as before.
+fn restore_leaves_everything_as_before(test: &str, mode: &str) {
+    const CONFLIST: &str = "/etc/cni/net.d/10-bank.conflist";
+    let site = site(test);
+    let networks = ask_networks(mode);
+    let config = site.config("1.1.0", &networks);
+    let list = json!({"cniVersion": "1.1.0", "name": "bank", "plugins": [config]});
+    std::fs::write(site.node().disk(CONFLIST), list.to_string()).unwrap();
+    let by_hand = |verb: &str| {
+        site.node()
+            .exec(&["/opt/cni/bin/berth", "uplink", verb, "--config", CONFLIST])
+            .unwrap()
+    };
+    let before = site.snapshot();
+    let output = by_hand("ensure");
+    assert!(output.success(), "{output:?}");
+    let output = by_hand("status");
+    assert!(output.success(), "{output:?}");
+    let pod = site.pod("p");
+    let ask = Ask::new("web-0", &pod).networks(networks);
+    site.add(&ask).result();
+    pod.pings("10.50.120.1");
+    assert!(!by_hand("restore").success(), "a Pod is plugged in");
+    site.check(&ask).silence();
+    site.del(&ask).silence();
+    let output = by_hand("restore");
+    assert!(output.success(), "{output:?}");
+    assert_unchanged(&site.snapshot(), &before);
+}
+
+#[test]
+fn restore_of_a_sub_interface_leaves_everything_as_before() {
+    restore_leaves_everything_as_before("vlan-back-sub", "sub-interface");
+}
+
+#[test]
+fn restore_of_a_filtering_bridge_leaves_everything_as_before() {
+    restore_leaves_everything_as_before("vlan-back-flt", "filtering");
 }
