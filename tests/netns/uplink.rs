@@ -446,16 +446,13 @@ fn bridge_is_made_again_after_a_reboot() {
 
 /// Runs `uplink ensure`, or an ADD, and kills it at its fuse's end; whether it was still running.
 fn killed(site: &Site, add: Option<&Ask>, fuse: Duration) -> bool {
-    let mut running = match add {
-        Some(ask) => ask
-            .call("ADD")
-            .config(&site.ask_config(ask))
-            .start(site.command(Path::new("berth"))),
-        None => {
-            let mut command = site.command(Path::new("berth"));
-            command.args(["uplink", "ensure", "--config", CONFLIST]);
-            Call::default().start(command)
-        }
+    let mut running = if let Some(ask) = add {
+        let call = ask.call("ADD").config(&site.ask_config(ask));
+        call.start(site.command(Path::new("berth")))
+    } else {
+        let mut command = site.command(Path::new("berth"));
+        command.args(["uplink", "ensure", "--config", CONFLIST]);
+        Call::default().start(command)
     };
     let end = Instant::now() + fuse;
     while running.is_running() && Instant::now() < end {
