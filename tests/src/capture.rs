@@ -1,14 +1,15 @@
 //! Frames as they pass an interface, seen by a raw socket of nobody's making but the kernel's: a line of Perl, which
 //! every Debian has, since `tcpdump` cannot give up its rights inside a user namespace.
 
-use std::net::Ipv6Addr;
+use std::fmt::Write;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use tests_testbed::{Namespace, Process};
 
 use crate::wait::wait_until;
 
 /// Binds a packet socket for all protocols to one interface and prints each frame in hexadecimal, one a line.
-/// 17: AF_PACKET, 3: SOCK_RAW, 0x0003: ETH_P_ALL (linux/if_ether.h). The address is a `sockaddr_ll`.
+/// The numbers are those of `AF_PACKET`, `SOCK_RAW` and `ETH_P_ALL` (`linux/if_ether.h`), the address is a `sockaddr_ll`.
 const PROGRAM: &str = r#"$| = 1;
 my ($index) = @ARGV;
 socket(my $s, 17, 3, unpack("S", pack("n", 3))) or die "socket: $!";
@@ -81,16 +82,15 @@ impl Capture {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A gratuitous ARP packet of this operation (1: request, 2: reply): sender and target are this address, the sender
 /// has this MAC.
-pub fn gratuitous_arp(
-    operation: u8,
-    mac: &str,
-    address: std::net::Ipv4Addr,
-) -> Vec<(usize, String)> {
+pub fn gratuitous_arp(operation: u8, mac: &str, address: Ipv4Addr) -> Vec<(usize, String)> {
     let (mac, address) = (mac.replace(':', ""), hex(&address.octets()));
     // Places of RFC 826 behind the 14 bytes of Ethernet, two digits a byte.
     vec![
