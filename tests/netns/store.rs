@@ -171,9 +171,9 @@ fn was_rebuilt(site: &Site, since: usize) {
 
 /// Fails unless whoever asks the daemon is told of the damage and of what is lost.
 #[track_caller]
-fn loss_is_listed(site: &Site) {
+fn loss_is_listed(site: &Site, noticed: &str) {
     let found = site.client().fsck().unwrap().findings.join("\n");
-    assert!(found.contains("the store was damaged"), "{found}");
+    assert!(found.contains(noticed), "{found}");
     assert!(found.contains(LOST), "{found}");
 }
 
@@ -189,9 +189,12 @@ fn is_noticed_and_rebuilt(name: &str) {
     lives_on(&site);
     was_rebuilt(&site, before);
     // With its folder the store took the witness of its damage along; the ports alone show that there was one.
-    if name != "folder-deleted" {
-        loss_is_listed(&site);
-    }
+    let noticed = if name == "folder-deleted" {
+        "the store was gone"
+    } else {
+        "the store was damaged"
+    };
+    loss_is_listed(&site, noticed);
 }
 
 macro_rules! damages {
@@ -220,7 +223,7 @@ fn binding_that_could_not_be_rebuilt_is_listed() {
     open(&path).set_len(used_bytes(&path) * 2 / 3).unwrap();
     site.start_ipamd();
     // db-9 had no Pod: nothing but the store knew that it holds its addresses.
-    loss_is_listed(&site);
+    loss_is_listed(&site, "the store was damaged");
     // The damaged store was kept for whoever looks into it.
     let aside = fs::read_dir(store(&site))
         .unwrap()
@@ -250,7 +253,7 @@ fn log_cut_at_eleven_places_of_its_last_kilobyte_is_noticed_and_rebuilt() {
         site.start_ipamd();
         assert_eq!(site.attached(), LIVE, "cut by {} bytes", cut * step);
         was_rebuilt(&site, before);
-        loss_is_listed(&site);
+        loss_is_listed(&site, "the store was damaged");
         site.kill_ipamd();
     }
 }

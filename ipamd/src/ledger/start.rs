@@ -17,6 +17,9 @@ use crate::recover::{self, Observed, Recovered, Report, results};
 use crate::spool::Found;
 use crate::store::{OpenStoreError, Origin, Writes};
 
+/// What a rebuilt book lacks, and what to do about it.
+const LOSS: &str = "holds and reservations are lost, import them from an export";
+
 /// Why the ledger cannot serve, as found by the task itself.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -132,6 +135,11 @@ impl Ledger {
             self.write(writes, &base).await?;
         }
         self.spent(&found.tombstones);
+        if content.origin == Origin::New && observed.cached.is_some() {
+            findings.push(format!(
+                "the store was gone, though ports or cached results show that there was one; it was rebuilt from them: {LOSS}"
+            ));
+        }
         self.told(&observed, &report, &mut findings);
         findings.extend(found.damaged.iter().map(|(path, reason)| {
             format!("tombstone {} cannot be read: {reason}", path.display())
@@ -182,8 +190,7 @@ impl Ledger {
         self.figures.stores_set_aside.increment();
         tracing::error!(error = %damage, aside = %aside.display(), "store is damaged, it was set aside and is rebuilt");
         findings.push(format!(
-            "the store was damaged ({damage}); it was set aside in {} and rebuilt from ports and cached results: holds and \
-             reservations are lost, import them from an export",
+            "the store was damaged ({damage}); it was set aside in {} and rebuilt from ports and cached results: {LOSS}",
             aside.display()
         ));
         let opened = self
