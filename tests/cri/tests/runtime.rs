@@ -4,7 +4,22 @@ use std::time::Duration;
 
 use serde_json::json;
 use tests_cri::{Container, Cri, Pod};
-use tests_testbed::{APP_IMAGES, Pending, World, wait_until};
+use tests_testbed::{APP_IMAGES, Containerd, Pending, World, wait_until};
+
+/// A client once the runtime answers: its socket is there before its services are.
+fn ready(containerd: &Containerd) -> anyhow::Result<Cri> {
+    let cri = Cri::new(containerd.socket())?;
+    wait_until(
+        "the runtime ready",
+        Duration::from_secs(120),
+        || match cri.unready() {
+            Ok(unready) if unready.is_empty() => Ok(()),
+            Ok(unready) => Err(Pending::because(unready.join(", "))),
+            Err(error) => Err(Pending::because(error)),
+        },
+    )?;
+    Ok(cri)
+}
 
 #[test]
 fn containerd_runs_execs_and_removes_a_pod_with_the_reference_plugins() {
@@ -20,15 +35,7 @@ fn containerd_runs_execs_and_removes_a_pod_with_the_reference_plugins() {
     }]});
     node.write_conflist("10-ref.conflist", &conflist).unwrap();
     let containerd = node.start_containerd().unwrap();
-    let cri = Cri::new(containerd.socket()).unwrap();
-    wait_until("the runtime ready", Duration::from_secs(30), || {
-        match cri.unready() {
-            Ok(unready) if unready.is_empty() => Ok(()),
-            Ok(unready) => Err(Pending::because(unready.join(", "))),
-            Err(error) => Err(Pending::because(error)),
-        }
-    })
-    .unwrap();
+    let cri = ready(&containerd).unwrap();
 
     let mut pod = Pod::new("default", "web-0");
     pod.cgroup_parent = containerd.cgroup_parent().to_owned();
@@ -58,7 +65,7 @@ fn containerd_runs_execs_and_removes_a_pod_with_the_reference_plugins() {
     drop(containerd);
     world.node_mut("n1").reboot().unwrap();
     let containerd = world.node("n1").start_containerd().unwrap();
-    let cri = Cri::new(containerd.socket()).unwrap();
+    let cri = ready(&containerd).unwrap();
     assert_eq!(cri.sandboxes().unwrap(), std::slice::from_ref(&lost));
     cri.remove_pod(&lost).unwrap();
 }
