@@ -8,6 +8,7 @@ use cargo_metadata::Package;
 const ARROWS: &[(&str, &[&str])] = &[
     ("proto-ids", &[]),
     ("proto-ipam", &["proto-ids"]),
+    ("proto-crd", &["proto-ids"]),
     ("cni-spec", &["proto-ids"]),
     ("cni-neigh", &["proto-ids"]),
     ("cni-datapath", &["proto-ids", "cni-neigh"]),
@@ -23,11 +24,24 @@ const ARROWS: &[(&str, &[&str])] = &[
             "ipamd-core",
             "ipamd-daemon",
             "cni-neigh",
+            "proto-crd",
             "proto-ipam",
             "proto-ids",
         ],
     ),
-    ("xtask", &["tests-testbed"]),
+    (
+        "node-agent",
+        &[
+            "ipamd-daemon",
+            "cni-neigh",
+            "proto-crd",
+            "proto-ipam",
+            "proto-ids",
+        ],
+    ),
+    ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
+    ("install-init", &["cni-spec"]),
+    ("xtask", &["tests-testbed", "proto-crd"]),
     ("tests-testbed", &[]),
     ("tests-cri", &["tests-testbed"]),
     (
@@ -35,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "proto-ids",
             "proto-ipam",
+            "proto-crd",
             "cni-spec",
             "tests-testbed",
             "tests-cri",
@@ -47,11 +62,13 @@ const ARROWS: &[(&str, &[&str])] = &[
 const BANNED: &[(&str, &[&str])] = &[
     ("proto-ids", &["tokio", "futures"]),
     ("proto-ipam", &["kube"]),
+    ("proto-crd", &["tokio", "kube-runtime"]),
     ("cni-spec", &["tokio", "nix"]),
     ("cni-neigh", &["kube", "tonic"]),
     ("cni-datapath", &["kube", "tonic"]),
     ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
     ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
+    ("install-init", &["tokio", "kube"]),
     ("tests", &["kube-runtime", "rtnetlink", "netlink-sys"]),
     ("tests-testbed", &["rtnetlink", "netlink-sys"]),
 ];

@@ -1,0 +1,3 @@
+//! `berth-install`: puts the plugin and its configuration on a node.
+
+fn main() {}

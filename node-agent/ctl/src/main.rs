@@ -1,0 +1,3 @@
+//! `kubectl-berth`: what operators ask of Berth in a cluster.
+
+fn main() {}

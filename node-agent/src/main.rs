@@ -1,0 +1,3 @@
+//! `berth-agent`: the agent of a node.
+
+fn main() {}
