@@ -1,1 +1,80 @@
 //! Berth's custom resources, one file a Kind, and every name that Kubernetes objects of ours carry.
+//!
+//! A contract between processes: us and the API server, an old version of us and a new one. Fields are only ever added,
+//! never given another meaning. Every text and list has a bound, so that an object has one. The manifests under
+//! `install/manifests/crds` are generated from here and never edited. No client, no IO, no behaviour.
+
+pub mod condition;
+pub mod names;
+pub mod node_health;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde_json::Value;
+
+use crate::node_health::NodeHealth;
+
+/// The custom resource definitions that a cluster gets, each with its file's name, in the order of the files' names.
+pub fn manifests() -> Vec<(String, Value)> {
+    let mut files: Vec<_> = [NodeHealth::crd()].iter().map(manifest).collect();
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    files
+}
+
+fn manifest(definition: &CustomResourceDefinition) -> (String, Value) {
+    let name = definition.metadata.name.as_deref().unwrap_or_default();
+    // A definition is plain data; its conversion has no way to fail.
+    let value = serde_json::to_value(definition).unwrap_or_default();
+    (format!("{name}.yaml"), value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_named_after_its_definition_and_holds_it() {
+        let files = manifests();
+        let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["nodehealths.berth.dev.yaml"]);
+        for (name, value) in &files {
+            assert_eq!(value["kind"], "CustomResourceDefinition", "{name}");
+            assert_eq!(value["spec"]["group"], names::GROUP, "{name}");
+            assert_eq!(value["spec"]["scope"], "Namespaced", "{name}");
+        }
+    }
+
+    #[test]
+    fn every_text_and_list_has_a_bound() {
+        for (name, value) in manifests() {
+            let mut unbounded = Vec::new();
+            for version in value["spec"]["versions"].as_array().unwrap() {
+                let schema = &version["schema"]["openAPIV3Schema"];
+                collect_unbounded(schema, "", &mut unbounded);
+            }
+            assert!(unbounded.is_empty(), "{name}: {unbounded:?}");
+        }
+    }
+
+    fn collect_unbounded(schema: &Value, path: &str, found: &mut Vec<String>) {
+        match schema["type"].as_str() {
+            Some("string") => {
+                let bounded = ["maxLength", "enum", "format"];
+                if !bounded.iter().any(|bound| schema.get(bound).is_some()) {
+                    found.push(path.to_owned());
+                }
+            }
+            Some("array") => {
+                if schema.get("maxItems").is_none() {
+                    found.push(path.to_owned());
+                }
+                collect_unbounded(&schema["items"], &format!("{path}[]"), found);
+            }
+            Some("integer") if schema.get("minimum").is_none() => found.push(path.to_owned()),
+            _ => {}
+        }
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            collect_unbounded(property, &format!("{path}.{name}"), found);
+        }
+    }
+}
