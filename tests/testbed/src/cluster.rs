@@ -4,6 +4,7 @@
 //! so that any of them can be killed and started again. Nothing is asked of Berth's code: it is installed as files and run.
 
 mod actions;
+mod addons;
 mod berth;
 mod build;
 mod evidence;
@@ -16,6 +17,7 @@ use anyhow::{Result, bail};
 
 use self::member::Member;
 pub use self::{
+    addons::{DNS_ADDRESS, DNS_DOMAIN},
     build::ClusterBuilder,
     footprint::{Doors, Memory},
     member::Daemon,

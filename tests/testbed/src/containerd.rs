@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::{
@@ -144,6 +144,31 @@ impl Node {
         containerd.wait_ready()?;
         self.import_images(&runtime.program("ctr"))?;
         Ok(containerd)
+    }
+
+    /// Puts the images of an archive into the node's containerd; what is there under the same names is replaced.
+    ///
+    /// # Errors
+    /// The node is off, the archive cannot be read, or containerd does not take it.
+    pub fn load_images(&self, runtime: &Runtime, archive: &Path) -> Result<()> {
+        ensure!(self.is_on(), "node {} is off", self.spec_name());
+        // By the standard input: the node does not see every folder of the machine.
+        let file =
+            fs::File::open(archive).with_context(|| format!("open {}", archive.display()))?;
+        let output = self
+            .command(runtime.program("ctr"))
+            .args(["-a", SOCKET, "-n", "k8s.io", "image", "import", "-"])
+            .stdin(file)
+            .output()
+            .context("start ctr")?;
+        ensure!(
+            output.status.success(),
+            "{} takes no image from {}: {}",
+            self.spec_name(),
+            archive.display(),
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        );
+        Ok(())
     }
 
     fn import_images(&self, ctr: &str) -> Result<()> {

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     address::Net,
+    cluster::{DNS_ADDRESS, DNS_DOMAIN},
     containerd::SOCKET,
     control_plane::{ControlPlane, client},
     node::Node,
@@ -69,6 +70,8 @@ mkdir -p /run/tunables\n"
             "authorization": {"mode": "Webhook"},
             "tlsCertFile": pki.certificate(name), "tlsPrivateKeyFile": pki.key(name),
             "resolvConf": "", "registerNode": true,
+            // Whether a cluster has DNS or not: a Pod's look-ups fail only when nobody answers there.
+            "clusterDNS": [DNS_ADDRESS], "clusterDomain": DNS_DOMAIN,
             // A lost node is seen within seconds, and a Pod's change too.
             "nodeStatusUpdateFrequency": "4s", "syncFrequency": "10s",
             "maxPods": 60,

@@ -32,7 +32,9 @@ mod world;
 pub use address::{Net, RackAddresses};
 pub use apiserver::ApiServer;
 pub use binaries::{bin_dir, binary};
-pub use cluster::{Cluster, ClusterBuilder, Daemon, Doors, Memory, NodeState};
+pub use cluster::{
+    Cluster, ClusterBuilder, DNS_ADDRESS, DNS_DOMAIN, Daemon, Doors, Memory, NodeState,
+};
 pub use cni::{CniCall, CniReply, RunningCniCall};
 pub use containerd::Containerd;
 pub use control_plane::{Component, ControlPlane, SERVICE_CIDR};
@@ -44,8 +46,8 @@ pub use namespace::Namespace;
 pub use node::{Node, NodeSpec};
 pub use process::{Output, Process};
 pub use programs::{
-    CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE, KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes,
-    Runtime,
+    ADDONS_PROGRAMS, ADDONS_VARIABLE, Addons, CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE,
+    KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes, Runtime,
 };
 pub use rack::Rack;
 pub use wait::{Pending, wait_patiently, wait_until};

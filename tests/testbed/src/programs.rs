@@ -12,6 +12,9 @@ pub const KUBERNETES_VARIABLE: &str = "BERTH_KUBERNETES_BIN";
 /// Names the folder of containerd 2.x, its shim and `ctr`.
 pub const CONTAINERD_VARIABLE: &str = "BERTH_CONTAINERD_BIN";
 
+/// Names the folder of `CoreDNS` and the chained plugins.
+pub const ADDONS_VARIABLE: &str = "BERTH_ADDONS_BIN";
+
 /// What the folder of Kubernetes must have.
 pub const KUBERNETES_PROGRAMS: [&str; 7] = [
     "etcd",
@@ -27,10 +30,43 @@ pub const KUBERNETES_PROGRAMS: [&str; 7] = [
 pub const CONTAINERD_PROGRAMS: [&str; 4] =
     ["containerd", "containerd-shim-runc-v2", "ctr", "cnitool"];
 
+/// What the folder of addons must have.
+pub const ADDONS_PROGRAMS: [&str; 3] = ["coredns", "portmap", "bandwidth"];
+
 /// A folder with every program of Kubernetes.
 #[derive(Clone, Debug)]
 pub struct Kubernetes {
     folder: PathBuf,
+}
+
+/// A folder with the programs of the Go module `addons`.
+#[derive(Clone, Debug)]
+pub struct Addons {
+    folder: PathBuf,
+}
+
+impl Addons {
+    /// The folder named by `BERTH_ADDONS_BIN`.
+    ///
+    /// # Errors
+    /// The variable is not set, or the folder lacks a program.
+    pub fn from_environment() -> Result<Self> {
+        Self::at(named(ADDONS_VARIABLE)?)
+    }
+
+    /// A folder with every program.
+    ///
+    /// # Errors
+    /// One is missing.
+    pub fn at(folder: PathBuf) -> Result<Self> {
+        check(&folder, &ADDONS_PROGRAMS)?;
+        Ok(Self { folder })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
 /// Which container runtime a node has.

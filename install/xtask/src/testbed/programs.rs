@@ -1,4 +1,4 @@
-//! Kubernetes, etcd and containerd, built once from pinned Go modules into a cache, or named by the environment.
+//! Kubernetes, etcd, containerd, `CoreDNS` and chained CNI plugins, built once from pinned Go modules into a cache, or named by the environment.
 //!
 //! The cache's key is what decides the result: the pins with their checksums, our source, the build's words and the toolchain.
 //! A build goes into a folder of its own that gets its final name when it is complete.
@@ -14,8 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use tests_testbed::{
-    CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE, KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes,
-    Runtime,
+    ADDONS_PROGRAMS, ADDONS_VARIABLE, Addons, CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE,
+    KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes, Runtime,
 };
 
 use super::RuntimeName;
@@ -108,6 +108,25 @@ pub(crate) fn containerd(workspace: &Workspace) -> Result<PathBuf> {
     module.build(&words, &tools, |_| Ok(()))
 }
 
+/// The folder of `CoreDNS` and the chained plugins. After [`kubernetes`] it is a matter of seconds: what both need is compiled already.
+pub(crate) fn addons(workspace: &Workspace) -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os(ADDONS_VARIABLE) {
+        return Ok(Addons::at(folder.into())?.folder().to_owned());
+    }
+    let module = Module::find(workspace, "addons")?;
+    let plugins = "github.com/containernetworking/plugins/plugins/meta";
+    let packages = ADDONS_PROGRAMS.map(|name| match name {
+        "coredns" => (name, ".".to_owned()),
+        _ => (name, format!("{plugins}/{name}")),
+    });
+    let packages: Vec<(&str, &str)> = packages
+        .iter()
+        .map(|(name, path)| (*name, &**path))
+        .collect();
+    let words = ["build", "-trimpath", "-ldflags", "-s -w", "-o"];
+    module.build(&words, &packages, |_| Ok(()))
+}
+
 /// A Go module of ours that pins programs of others.
 #[derive(Debug)]
 struct Module {
@@ -182,7 +201,7 @@ impl Module {
                 let _ = fs::remove_dir_all(&fresh);
                 return Err(error).with_context(|| {
                     format!(
-                        "build {name}; a folder of ready programs can be named by {KUBERNETES_VARIABLE} and {CONTAINERD_VARIABLE}"
+                        "build {name}; a folder of ready programs can be named by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
                     )
                 });
             }

@@ -3,7 +3,7 @@
 use std::{path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use tests_testbed::{CONTAINERD_VARIABLE, KUBERNETES_VARIABLE};
+use tests_testbed::{ADDONS_VARIABLE, CONTAINERD_VARIABLE, KUBERNETES_VARIABLE};
 
 use super::in_namespaces;
 use crate::{
@@ -59,6 +59,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
     );
     let kubernetes = programs::kubernetes(workspace)?;
     let containerd = programs::containerd(workspace)?;
+    let addons = programs::addons(workspace)?;
     let bin_dir = match std::env::var_os("BERTH_BIN_DIR") {
         // Somebody has built it already.
         Some(folder) => folder.into(),
@@ -85,7 +86,8 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
             .arg("--test-threads=2")
             .args(rest)
             .env(KUBERNETES_VARIABLE, &kubernetes)
-            .env(CONTAINERD_VARIABLE, &containerd);
+            .env(CONTAINERD_VARIABLE, &containerd)
+            .env(ADDONS_VARIABLE, &addons);
         let done = step::run("cluster tests", &mut command, CLUSTER_BUDGET);
         clean(workspace)?;
         done?;
