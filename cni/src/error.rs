@@ -245,7 +245,9 @@ fn of_ipamd(error: &AskIpamdError) -> u32 {
         | AskIpamdError::Silent { .. }
         | AskIpamdError::Broken { .. } => SpecCode::TryAgainLater.into(),
         AskIpamdError::Start { .. } => SpecCode::Io.into(),
-        AskIpamdError::Call { .. } | AskIpamdError::Answer(_) => OwnCode::DaemonAnswer.into(),
+        AskIpamdError::Call { .. } | AskIpamdError::Skew(_) | AskIpamdError::Answer(_) => {
+            OwnCode::DaemonAnswer.into()
+        }
         AskIpamdError::Refused(refusal) => match refusal.reason {
             Reason::InvalidRequest => SpecCode::InvalidConfig.into(),
             Reason::NoPool => OwnCode::NoPool.into(),
@@ -261,7 +263,7 @@ fn of_ipamd(error: &AskIpamdError) -> u32 {
             }
             Reason::StoreDamaged => OwnCode::StoreDamaged.into(),
             Reason::Mismatch | Reason::NotFound => OwnCode::BookDiffers.into(),
-            Reason::Unspecified => OwnCode::DaemonAnswer.into(),
+            Reason::Unspecified | Reason::VersionSkew => OwnCode::DaemonAnswer.into(),
         },
     }
 }
@@ -308,15 +310,7 @@ impl CallError {
                 "another plugin or configuration made it: give the configurations different interface names".to_owned(),
             ),
             Self::AlreadyWired { .. } => Some("call DEL before the next ADD".to_owned()),
-            Self::Ipamd { source, .. } => match source {
-                AskIpamdError::Refused(refusal) => Some(refusal.advice.clone()),
-                AskIpamdError::Away { .. }
-                | AskIpamdError::Silent { .. }
-                | AskIpamdError::Broken { .. } => Some(
-                    "see whether berth-ipamd runs on this node and what it logs; the runtime tries again".to_owned(),
-                ),
-                _ => None,
-            },
+            Self::Ipamd { source, .. } => source.advice().map(str::to_owned),
             _ => None,
         }
         .filter(|advice| !advice.is_empty())

@@ -2,6 +2,7 @@
 //!
 //! A daemon that is restarting or recovering is waited for where there is no other way ([`Patience`]), with the request
 //! repeated until the deadline: all of them are idempotent. Nothing is started (runtime, socket) before the first request.
+//! Every request names our release, and a daemon too far from it is refused, but for the release of addresses.
 
 use std::error::Error as _;
 use std::io;
@@ -13,11 +14,14 @@ use proto_ids::{AllocateRequest, Attachment, CniNetworkName, Grant};
 use proto_ipam::convert::ConvertError;
 use proto_ipam::refusal::Refusal;
 use proto_ipam::v1::ipam_client::IpamClient;
-use proto_ipam::v1::{self, Reason};
+use proto_ipam::v1::{self, Phase, Reason};
+use proto_ipam::version;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use crate::error::chain;
 
@@ -37,6 +41,8 @@ pub(crate) struct Ipam<'a> {
 pub(crate) enum Patience {
     /// Ask again until the deadline.
     Wait,
+    /// The same, and anew where an answer is long in coming: for a question that costs the daemon nothing.
+    Insist,
     /// Say so at once: there is another way.
     GiveUp,
 }
@@ -85,6 +91,9 @@ pub(crate) enum AskIpamdError {
         /// Its message.
         message: String,
     },
+    /// The daemon is of a release too far from ours.
+    #[error("{}", .0.message)]
+    Skew(Refusal),
     /// The answer is not what the contract says.
     #[error(
         "the answer of berth-ipamd cannot be read; plugin and daemon are of different versions"
@@ -101,6 +110,18 @@ impl AskIpamdError {
         )
     }
 
+    /// What an operator does about it.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        let advice = match self {
+            Self::Refused(refusal) | Self::Skew(refusal) => refusal.advice.as_str(),
+            Self::Away { .. } | Self::Silent { .. } | Self::Broken { .. } => {
+                "see whether berth-ipamd runs on this node and what it logs; the runtime tries again"
+            }
+            Self::Start { .. } | Self::Call { .. } | Self::Answer(_) => return None,
+        };
+        Some(advice).filter(|advice| !advice.is_empty())
+    }
+
     /// Whether the daemon may answer otherwise in a moment.
     fn is_passing(&self) -> bool {
         match self {
@@ -113,7 +134,11 @@ impl AskIpamdError {
             }
             // The daemon was killed, and its supervisor starts it again.
             Self::Broken { .. } => true,
-            Self::Start { .. } | Self::Silent { .. } | Self::Call { .. } | Self::Answer(_) => false,
+            Self::Start { .. }
+            | Self::Silent { .. }
+            | Self::Call { .. }
+            | Self::Skew(_)
+            | Self::Answer(_) => false,
         }
     }
 }
@@ -122,21 +147,36 @@ impl AskIpamdError {
 /// which is back waits for its plugin.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long who insists waits for one answer: a status takes milliseconds, and a daemon that took the place of a hung one
+/// is on another socket of the same name.
+const ONE_ANSWER: Duration = Duration::from_secs(3);
+
+/// A client whose every request names our release.
+type Client = IpamClient<InterceptedService<Channel, Claim>>;
+type Claim = fn(Request<()>) -> Result<Request<()>, Status>;
 
 impl Ipam<'_> {
     /// Asks for the addresses of one ADD.
     pub(crate) fn allocate(&self, request: &AllocateRequest) -> Result<Grant, AskIpamdError> {
         let wire = v1::AllocateRequest::from(request);
-        let answer = self.ask(async |mut client| client.allocate(wire.clone()).await)?;
+        let answer = self.ask(
+            async |mut client| client.allocate(wire.clone()).await,
+            within_reach,
+            |_| false,
+        )?;
         Grant::try_from(answer).map_err(AskIpamdError::Answer)
     }
 
-    /// Ends an attachment.
+    /// Ends an attachment. A daemon of any release that answers has understood: there is nothing in it to misread.
     pub(crate) fn release(&self, attachment: &Attachment) -> Result<(), AskIpamdError> {
         let wire = v1::ReleaseRequest {
             attachment: Some(attachment.into()),
         };
-        self.ask(async |mut client| client.release(wire.clone()).await)?;
+        self.ask(
+            async |mut client| client.release(wire.clone()).await,
+            as_told,
+            |_| false,
+        )?;
         Ok(())
     }
 
@@ -150,7 +190,11 @@ impl Ipam<'_> {
             attachment: Some(attachment.into()),
             interfaces,
         };
-        self.ask(async |mut client| client.check(wire.clone()).await)?;
+        self.ask(
+            async |mut client| client.check(wire.clone()).await,
+            within_reach,
+            |_| false,
+        )?;
         Ok(())
     }
 
@@ -164,60 +208,87 @@ impl Ipam<'_> {
             cni_network: cni_network.to_string(),
             keep: keep.map(Into::into).collect(),
         };
-        self.ask(async |mut client| client.collect(wire.clone()).await)
+        self.ask(
+            async |mut client| client.collect(wire.clone()).await,
+            within_reach,
+            |_| false,
+        )
     }
 
-    /// Whether new Pods can be given addresses in these networks.
+    /// Whether new Pods can be given addresses in these networks. A daemon that recovers is asked again until the
+    /// deadline; what it says then is the answer.
     pub(crate) fn status(
         &self,
         networks: Vec<String>,
     ) -> Result<v1::StatusResponse, AskIpamdError> {
         let wire = v1::StatusRequest { networks };
-        self.ask(async |mut client| client.status(wire.clone()).await)
+        self.ask(
+            async |mut client| client.status(wire.clone()).await,
+            within_reach,
+            |answer| answer.phase() == Phase::Recovering,
+        )
     }
 
+    /// Asks until there is an answer that `read` takes and `again` does not want better, or the deadline is over.
     fn ask<T>(
         &self,
-        call: impl AsyncFn(IpamClient<Channel>) -> Result<Response<T>, Status>,
+        call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
+        read: fn(Result<Response<T>, Status>) -> Result<T, AskIpamdError>,
+        again: fn(&T) -> bool,
     ) -> Result<T, AskIpamdError> {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|source| AskIpamdError::Start { source })?
-            .block_on(self.ask_until_deadline(call))
+            .block_on(self.ask_until_deadline(call, read, again))
     }
 
     async fn ask_until_deadline<T>(
         &self,
-        call: impl AsyncFn(IpamClient<Channel>) -> Result<Response<T>, Status>,
+        call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
+        read: fn(Result<Response<T>, Status>) -> Result<T, AskIpamdError>,
+        again: fn(&T) -> bool,
     ) -> Result<T, AskIpamdError> {
         let end = Instant::now() + self.deadline;
         let mut pause = FIRST_PAUSE;
         loop {
             let attempt = async {
                 let client = self.connect().await?;
-                call(client).await.map_err(|status| read_status(&status))
+                read(call(client).await)
             };
-            let error = match tokio::time::timeout_at(end, attempt).await {
-                Ok(Ok(response)) => return Ok(response.into_inner()),
-                Ok(Err(error)) => error,
-                Err(_) => {
-                    return Err(AskIpamdError::Silent {
+            let outcome = tokio::time::timeout_at(self.attempt_end(end), attempt)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(AskIpamdError::Silent {
                         socket: self.socket.to_owned(),
                         deadline: self.deadline,
-                    });
-                }
-            };
-            let waits = self.patience == Patience::Wait && error.is_passing();
-            if !waits || Instant::now() + pause >= end {
-                return Err(error);
+                    })
+                });
+            if !self.asks_again(&outcome, again) || Instant::now() + pause >= end {
+                return outcome;
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    async fn connect(&self) -> Result<IpamClient<Channel>, AskIpamdError> {
+    fn attempt_end(&self, end: Instant) -> Instant {
+        match self.patience {
+            Patience::Wait | Patience::GiveUp => end,
+            Patience::Insist => end.min(Instant::now() + ONE_ANSWER),
+        }
+    }
+
+    fn asks_again<T>(&self, outcome: &Result<T, AskIpamdError>, again: fn(&T) -> bool) -> bool {
+        match (self.patience, outcome) {
+            (Patience::GiveUp, _) => false,
+            (Patience::Insist, Err(AskIpamdError::Silent { .. })) => true,
+            (Patience::Wait | Patience::Insist, Ok(answer)) => again(answer),
+            (Patience::Wait | Patience::Insist, Err(error)) => error.is_passing(),
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, AskIpamdError> {
         let away = |source| AskIpamdError::Away {
             socket: self.socket.to_owned(),
             source,
@@ -237,8 +308,37 @@ impl Ipam<'_> {
             .await
             // Accepted and then dropped: the daemon ended in between, which is as good as refused.
             .map_err(|error| away(io::Error::new(io::ErrorKind::ConnectionRefused, error)))?;
-        Ok(IpamClient::new(channel))
+        Ok(IpamClient::with_interceptor(channel, claim as Claim))
     }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the form of tonic's interceptors")]
+fn claim(mut request: Request<()>) -> Result<Request<()>, Status> {
+    version::claim(request.metadata_mut());
+    Ok(request)
+}
+
+/// The answer of a daemon of any release.
+fn as_told<T>(outcome: Result<Response<T>, Status>) -> Result<T, AskIpamdError> {
+    outcome
+        .map(Response::into_inner)
+        .map_err(|status| read_status(&status))
+}
+
+/// The answer of a daemon whose release works with ours. That comes first: an error of one beyond may mean anything.
+fn within_reach<T>(outcome: Result<Response<T>, Status>) -> Result<T, AskIpamdError> {
+    let metadata = match &outcome {
+        Ok(response) => response.metadata(),
+        Err(status) => status.metadata(),
+    };
+    match skew(metadata) {
+        Some(refusal) => Err(AskIpamdError::Skew(refusal)),
+        None => as_told(outcome),
+    }
+}
+
+fn skew(answer: &MetadataMap) -> Option<Refusal> {
+    version::refuse_daemon(&version::claimed(answer)?)
 }
 
 fn read_status(status: &Status) -> AskIpamdError {
@@ -256,108 +356,4 @@ fn read_status(status: &Status) -> AskIpamdError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(reason: Reason) -> AskIpamdError {
-        AskIpamdError::Refused(Refusal {
-            reason,
-            message: "m".to_owned(),
-            advice: "a".to_owned(),
-        })
-    }
-
-    fn away(kind: io::ErrorKind) -> AskIpamdError {
-        AskIpamdError::Away {
-            socket: "/x".into(),
-            source: kind.into(),
-        }
-    }
-
-    #[test]
-    fn only_passing_trouble_is_waited_out() {
-        for error in [
-            away(io::ErrorKind::NotFound),
-            away(io::ErrorKind::ConnectionRefused),
-            refused(Reason::Recovering),
-            refused(Reason::Busy),
-            AskIpamdError::Broken {
-                problem: "broken pipe".to_owned(),
-            },
-        ] {
-            assert!(error.is_passing(), "{error}");
-        }
-        for error in [
-            away(io::ErrorKind::PermissionDenied),
-            refused(Reason::Exhausted),
-            refused(Reason::StoreUnavailable),
-            AskIpamdError::Call {
-                code: Code::Unimplemented,
-                message: String::new(),
-            },
-        ] {
-            assert!(!error.is_passing(), "{error}");
-        }
-    }
-
-    #[test]
-    fn absent_daemon_is_reported_when_the_deadline_is_over() {
-        let root = tempfile::tempdir().unwrap();
-        let socket = root.path().join("no.sock");
-        let error = Ipam {
-            socket: &socket,
-            deadline: Duration::from_millis(50),
-            patience: Patience::Wait,
-        }
-        .status(Vec::new())
-        .unwrap_err();
-        assert!(matches!(error, AskIpamdError::Away { .. }), "{error}");
-    }
-
-    #[test]
-    fn who_has_another_way_does_not_wait_for_an_absent_daemon() {
-        let root = tempfile::tempdir().unwrap();
-        let socket = root.path().join("no.sock");
-        let begun = std::time::Instant::now();
-        let error = Ipam {
-            socket: &socket,
-            deadline: Duration::from_secs(60),
-            patience: Patience::GiveUp,
-        }
-        .status(Vec::new())
-        .unwrap_err();
-        assert!(matches!(error, AskIpamdError::Away { .. }), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(30));
-    }
-
-    #[test]
-    fn daemon_that_accepts_and_says_nothing_is_silent() {
-        let root = tempfile::tempdir().unwrap();
-        let socket = root.path().join("ipamd.sock");
-        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        let error = Ipam {
-            socket: &socket,
-            deadline: Duration::from_millis(50),
-            patience: Patience::Wait,
-        }
-        .status(Vec::new())
-        .unwrap_err();
-        assert!(matches!(error, AskIpamdError::Silent { .. }), "{error}");
-        assert!(!error.changed_nothing());
-    }
-
-    #[test]
-    fn refusal_is_read_from_the_status() {
-        let refusal = Refusal {
-            reason: Reason::Exhausted,
-            message: "pool external-a has no free address".to_owned(),
-            advice: "add a range".to_owned(),
-        };
-        let error = read_status(&refusal.into_status(Code::ResourceExhausted));
-        assert!(matches!(
-            &error,
-            AskIpamdError::Refused(refusal) if refusal.reason == Reason::Exhausted
-        ));
-        assert_eq!(error.to_string(), "pool external-a has no free address");
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 mod admin;
 mod dispatch;
+mod handshake;
 mod ipam;
 mod records;
 mod status;
@@ -26,7 +27,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::MAX_MESSAGE_BYTES;
 use crate::ledger::{LedgerHandle, Unavailable};
-use crate::metrics::{CallMetrics, CallResult, Verb};
+use crate::metrics::{Call, CallMetrics, CallResult, Verb};
 use crate::reload::ReloadHandle;
 use crate::wire::WireHandle;
 
@@ -103,14 +104,7 @@ impl Service {
                 Ok(Response::new(answer))
             }
             Err(refused) => {
-                let reason = refused.reason();
-                call.answered(CallResult::Refused(reason));
-                let reason = reason.as_str_name();
-                if refused.is_callers() {
-                    info!(verb = verb.as_str(), reason, error = %refused, "call refused");
-                } else {
-                    warn!(verb = verb.as_str(), reason, error = %refused, "call refused");
-                }
+                refuse(call, verb, &refused);
                 Err(refused.into())
             }
         }
@@ -131,6 +125,18 @@ impl Service {
     }
 }
 
+/// Counts and logs a call that is refused.
+fn refuse(call: Call, verb: Verb, refused: &Refused) {
+    let reason = refused.reason();
+    call.answered(CallResult::Refused(reason));
+    let reason = reason.as_str_name();
+    if refused.is_callers() {
+        info!(verb = verb.as_str(), reason, error = %refused, "call refused");
+    } else {
+        warn!(verb = verb.as_str(), reason, error = %refused, "call refused");
+    }
+}
+
 /// Serves until the token is cancelled, then finishes what is under way.
 ///
 /// # Errors
@@ -140,14 +146,16 @@ pub(crate) async fn serve(
     incoming: Incoming,
     stop: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let calls = service.calls.clone();
     let ipam = IpamServer::new(service.clone()).max_decoding_message_size(PLUGIN_MESSAGE_BYTES);
     let admin = AdminServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let dispatch = Dispatch { ipam, admin, calls };
     Server::builder()
         .timeout(CALL_DEADLINE)
         .max_concurrent_streams(STREAMS)
-        .serve_with_incoming_shutdown(Dispatch { ipam, admin }, incoming, stop.cancelled_owned())
+        .serve_with_incoming_shutdown(dispatch, incoming, stop.cancelled_owned())
         .await
 }
 

@@ -40,6 +40,8 @@ pub struct Daemon {
     pub allocate: Duration,
     /// `timeouts.releaseSeconds`: how long DEL waits before it leaves a note.
     pub release: Duration,
+    /// `timeouts.statusSeconds`: how long STATUS waits for a daemon that is away, recovering or silent.
+    pub status: Duration,
     /// `timeouts.gatewaySeconds`: how long a gateway may take to answer after a take-over.
     pub gateway: Duration,
 }
@@ -53,6 +55,11 @@ impl Default for Daemon {
             allocate: Duration::from_secs(10),
             // A note is as good as an answer, so a Pod's end does not wait for a slow daemon.
             release: Duration::from_secs(3),
+            // An upgrade of the daemon takes some seconds, and a node that says NotReady meanwhile loses all its Pods from
+            // their Services. kubelet asks 5 s after the last answer and takes a runtime for dead whose last answer is
+            // older than 30 s (kubelet.go: updateRuntimeUp, maxWaitForContainerRuntime), and containerd sets STATUS no
+            // deadline (go-cni: Status): 10 s leave room for both.
+            status: Duration::from_secs(10),
             gateway: Duration::from_secs(5),
         }
     }
@@ -168,7 +175,12 @@ impl ParseConfError {
     }
 }
 
-const TIMEOUTS: &[&str] = &["allocateSeconds", "releaseSeconds", "gatewaySeconds"];
+const TIMEOUTS: &[&str] = &[
+    "allocateSeconds",
+    "releaseSeconds",
+    "statusSeconds",
+    "gatewaySeconds",
+];
 /// Both spellings that runtimes use for the list of a GC.
 const VALID_ATTACHMENTS: [&str; 2] = ["cni.dev/valid-attachments", "cni.dev/attachments"];
 
@@ -308,6 +320,7 @@ pub(crate) fn daemon(object: &Object<'_>) -> Result<Daemon, ParseConfError> {
     for (key, duration) in [
         ("allocateSeconds", &mut daemon.allocate),
         ("releaseSeconds", &mut daemon.release),
+        ("statusSeconds", &mut daemon.status),
         ("gatewaySeconds", &mut daemon.gateway),
     ] {
         if let Some(seconds) = timeouts.typed::<f64>(key)? {

@@ -37,6 +37,7 @@ fn every_refusal_of_ipamd_has_its_code() {
         (Reason::Mismatch, 110),
         (Reason::NotFound, 110),
         (Reason::Busy, 11),
+        (Reason::VersionSkew, 116),
     ];
     for (reason, code) in cases {
         assert_eq!(refused(reason).code(), code, "{reason:?}");

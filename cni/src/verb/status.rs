@@ -1,4 +1,4 @@
-//! STATUS: whether an ADD could succeed now. Changes nothing.
+//! STATUS: whether an ADD could succeed now, or as soon as a daemon that is being restarted is back. Changes nothing.
 
 use std::collections::HashSet;
 
@@ -6,40 +6,49 @@ use cni_datapath::ports::ports;
 use cni_datapath::segment::status;
 use cni_spec::{Daemon, DelegateConf, Document, NetConf, Verb};
 use proto_ids::NetworkName;
+use proto_ipam::v1::StatusResponse;
 
 use super::node;
 use crate::add_plan::segment;
 use crate::error::{CallError, chain};
-use crate::ipam::{Ipam, Patience};
+use crate::ipam::{AskIpamdError, Ipam, Patience};
 use crate::request::Role;
 use crate::status_plan::{Observed, verdict};
 
 pub(super) fn run(role: Role, document: &Document) -> Result<(), CallError> {
     document.header(Verb::Status)?;
-    let (daemon, networks, segments) = match role {
+    match role {
         Role::Plugin => {
             let conf = NetConf::parse(document)?;
             let networks = conf.networks.iter().map(|n| n.name.to_string()).collect();
-            let segments = observe(&conf)?;
-            (conf.daemon, networks, segments)
+            let answer = ask(&conf.daemon, networks);
+            // After the wait for ipamd: the uplinks as they are now.
+            judge(&answer, &observe(&conf)?)
         }
         Role::Ipam => {
             let conf = DelegateConf::parse(document)?;
-            (conf.daemon, vec![conf.network.to_string()], Vec::new())
+            judge(&ask(&conf.daemon, vec![conf.network.to_string()]), &[])
         }
-    };
-    judge(&daemon, networks, &segments)
+    }
 }
 
-fn judge(daemon: &Daemon, networks: Vec<String>, segments: &[Observed]) -> Result<(), CallError> {
-    let answer = Ipam {
+fn ask(daemon: &Daemon, networks: Vec<String>) -> Result<StatusResponse, AskIpamdError> {
+    Ipam {
         socket: &daemon.socket,
-        // A runtime asks every few seconds and marks the node by the answer: it must not hang on a hung daemon.
-        deadline: daemon.release,
-        patience: Patience::Wait,
+        deadline: daemon.status,
+        patience: Patience::Insist,
     }
-    .status(networks);
-    let ipamd = answer.as_ref().map_err(|error| chain(error));
+    .status(networks)
+}
+
+fn judge(
+    answer: &Result<StatusResponse, AskIpamdError>,
+    segments: &[Observed],
+) -> Result<(), CallError> {
+    let ipamd = answer.as_ref().map_err(|error| match error.advice() {
+        Some(advice) => format!("{}; {advice}", chain(error)),
+        None => chain(error),
+    });
     verdict(ipamd, segments).map_err(|unavailable| CallError::Unavailable {
         code: unavailable.code,
         reasons: unavailable.reasons,

@@ -1,8 +1,10 @@
 //! Two services on one socket: a call's path says whose it is (`/berth.ipam.v1.Admin/List`).
 //!
-//! What a general router would do, without one.
+//! What a general router would do, without one; and the one place where every call and every answer passes, for the
+//! handshake of versions.
 
 use std::convert::Infallible;
+use std::future::ready;
 use std::task::{Context, Poll};
 
 use proto_ipam::v1::admin_server::{AdminServer, SERVICE_NAME};
@@ -11,13 +13,16 @@ use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Service as Call};
 
-use super::Service;
+use super::{Service, handshake};
+use crate::metrics::CallMetrics;
 
 /// Both services.
 #[derive(Clone, Debug)]
 pub(super) struct Dispatch {
     pub(super) ipam: IpamServer<Service>,
     pub(super) admin: AdminServer<Service>,
+    /// Where calls are counted that no service sees.
+    pub(super) calls: CallMetrics,
 }
 
 fn is_admins(path: &str) -> bool {
@@ -36,12 +41,22 @@ impl Call<Request<Body>> for Dispatch {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        if let Some((verb, refused)) = handshake::refusal(path, request.headers()) {
+            super::refuse(self.calls.begin(verb), verb, &refused);
+            return Box::pin(ready(Ok(handshake::answer(refused))));
+        }
         // An unknown method, of either or of neither service, is answered UNIMPLEMENTED by the services themselves.
-        if is_admins(request.uri().path()) {
+        let answering = if is_admins(path) {
             self.admin.call(request)
         } else {
             self.ipam.call(request)
-        }
+        };
+        Box::pin(async move {
+            let mut answer = answering.await?;
+            handshake::claim(answer.headers_mut());
+            Ok(answer)
+        })
     }
 }
 

@@ -153,14 +153,14 @@ impl Service {
         let provided = match status.phase {
             Phase::Serving | Phase::ReadOnly => self.ledger.networks(networks).await?,
             // The phase says it all, and the ledger would keep the caller waiting.
-            Phase::Recovering | Phase::Damaged => NetworkStatus::default(),
+            Phase::Recovering | Phase::NoRack | Phase::Damaged => NetworkStatus::default(),
         };
         let without_pool = provided.without_pool.iter();
         Ok(v1::StatusResponse {
             phase: phase(status.phase).into(),
             message: status.message,
             node: settings.node.to_string(),
-            rack: settings.rack.to_string(),
+            rack: settings.rack.name().map(ToString::to_string).unwrap_or_default(),
             pools: status.pools.iter().map(pool_status).collect(),
             networks_without_pool: without_pool.map(ToString::to_string).collect(),
             refuse_when_exhausted: settings.refuse_when_exhausted,
@@ -176,6 +176,7 @@ const fn phase(phase: Phase) -> v1::Phase {
         Phase::Recovering => v1::Phase::Recovering,
         Phase::ReadOnly => v1::Phase::ReadOnly,
         Phase::Damaged => v1::Phase::Damaged,
+        Phase::NoRack => v1::Phase::NoRack,
     }
 }
 

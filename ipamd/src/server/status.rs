@@ -41,12 +41,12 @@ impl Refused {
         self.0.reason
     }
 
-    /// Whether the caller's request is the cause, not the daemon's state.
+    /// Whether the caller's request is the cause, not the state of daemon or node.
     pub(crate) const fn is_callers(&self) -> bool {
         !matches!(
             code(self.0.reason),
             Code::Unavailable | Code::DataLoss | Code::ResourceExhausted | Code::Internal
-        )
+        ) && !matches!(self.0.reason, Reason::VersionSkew)
     }
 }
 
@@ -77,7 +77,9 @@ const fn code(reason: Reason) -> Code {
         Reason::Exhausted => Code::ResourceExhausted,
         Reason::AddressOutside => Code::OutOfRange,
         Reason::AddressTaken | Reason::MacTaken | Reason::AlreadyAttached => Code::AlreadyExists,
-        Reason::NoPool | Reason::AddressConflict | Reason::Mismatch => Code::FailedPrecondition,
+        Reason::NoPool | Reason::AddressConflict | Reason::Mismatch | Reason::VersionSkew => {
+            Code::FailedPrecondition
+        }
         Reason::Recovering | Reason::Busy | Reason::StoreUnavailable => Code::Unavailable,
         Reason::StoreDamaged => Code::DataLoss,
         Reason::Unspecified => Code::Internal,
@@ -88,6 +90,7 @@ const fn wire(reason: ipamd_core::Reason) -> Reason {
     match reason {
         ipamd_core::Reason::InvalidRequest => Reason::InvalidRequest,
         ipamd_core::Reason::NoPool => Reason::NoPool,
+        ipamd_core::Reason::NotYet => Reason::Recovering,
         ipamd_core::Reason::Exhausted => Reason::Exhausted,
         ipamd_core::Reason::AddressTaken => Reason::AddressTaken,
         ipamd_core::Reason::AddressOutside => Reason::AddressOutside,
@@ -96,6 +99,12 @@ const fn wire(reason: ipamd_core::Reason) -> Reason {
         ipamd_core::Reason::AlreadyAttached => Reason::AlreadyAttached,
         ipamd_core::Reason::Mismatch => Reason::Mismatch,
         ipamd_core::Reason::NotFound => Reason::NotFound,
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self(refusal)
     }
 }
 

@@ -10,9 +10,10 @@ use proto_ipam::v1::admin_server::Admin;
 use proto_ipam::v1::ipam_client::IpamClient;
 use proto_ipam::v1::ipam_server::Ipam;
 use proto_ipam::v1::{self, Phase, Reason};
+use proto_ipam::version;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request};
 
 use super::*;
@@ -49,13 +50,14 @@ impl World {
             file("results"),
         );
         fs::write(&toml, text).unwrap();
-        let config = config::load(&toml).unwrap();
+        let config = config::load(&toml, &config::Overrides::default()).unwrap();
         let (tasks, _) = Tasks::new();
         let (ledger, task) = ledger::ledger(ledger_config(&config, folder.path().join("boot_id")));
         let metrics = Metrics::new(&ledger, &BTreeSet::new());
         let (hangup, signals) = watch::channel(0);
         let reloader = Reloader {
             config,
+            overrides: config::Overrides::default(),
             ledger: ledger.clone(),
             reloads: metrics.reloads.clone(),
         };
@@ -91,6 +93,27 @@ impl World {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(from), "{from} is not in\n{text}");
         fs::write(&path, text.replace(from, to)).unwrap();
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("ipamd.sock")
+    }
+
+    /// Serves on the socket; the group to stop, and a connection.
+    async fn listen(&self) -> (Tasks, Channel) {
+        let incoming = uds::bind(&self.socket()).unwrap().into_incoming();
+        let intake = self.tasks.child();
+        let serving = serve(self.service.clone(), incoming, intake.token());
+        intake.spawn("server", serving);
+        let path = self.socket();
+        let channel = Endpoint::from_static("http://ipamd.invalid")
+            .connect_with_connector(tower::service_fn(move |_| {
+                let path = path.clone();
+                async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            }))
+            .await
+            .unwrap();
+        (intake, channel)
     }
 
     async fn phase(&self) -> v1::StatusResponse {
@@ -157,21 +180,7 @@ async fn before_recovery_the_phase_is_told_and_calls_are_refused_as_recovering()
 #[tokio::test]
 async fn both_services_answer_on_the_socket_until_the_group_is_stopped() {
     let world = World::serving().await;
-    let path = world.folder.path().join("ipamd.sock");
-    let incoming = uds::bind(&path).unwrap().into_incoming();
-    let intake = world.tasks.child();
-    intake.spawn(
-        "server",
-        serve(world.service.clone(), incoming, intake.token()),
-    );
-    let connect = path.clone();
-    let channel = Endpoint::from_static("http://ipamd.invalid")
-        .connect_with_connector(tower::service_fn(move |_| {
-            let path = connect.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
-        }))
-        .await
-        .unwrap();
+    let (intake, channel) = world.listen().await;
     let mut ipam = IpamClient::new(channel.clone());
     let mut admin = AdminClient::new(channel);
 
@@ -195,7 +204,61 @@ async fn both_services_answer_on_the_socket_until_the_group_is_stopped() {
     assert_eq!(status.capabilities, ["CAP_NET_RAW"]);
 
     intake.stop(LONG).await.unwrap();
-    assert!(!path.exists());
+    assert!(!world.socket().exists());
+    world.tasks.stop(LONG).await.unwrap();
+}
+
+/// A request of a program of this release.
+fn of_release<T>(release: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let metadata = request.metadata_mut();
+    metadata.insert(version::KEY, release.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn plugin_beyond_one_minor_version_gets_no_address_and_can_still_end_its_attachments() {
+    let world = World::serving().await;
+    let (intake, channel) = world.listen().await;
+    let mut ipam = IpamClient::new(channel);
+    let minor = version::OWN.minor;
+    let release = |minor| {
+        let of = version::Version {
+            minor,
+            ..version::OWN
+        };
+        of.to_string()
+    };
+    let beyond = release(minor + 2);
+
+    let next = of_release(&release(minor + 1), add("db-0", "c1"));
+    let answer = ipam.allocate(next).await.unwrap();
+    let ours = version::claimed(answer.metadata());
+    assert_eq!(ours.as_deref(), Some(version::OWN_TEXT));
+
+    let outcome = ipam.allocate(of_release(&beyond, add("db-1", "c2"))).await;
+    let ours = version::claimed(outcome.as_ref().unwrap_err().metadata());
+    assert_eq!(ours.as_deref(), Some(version::OWN_TEXT));
+    let (code, told) = refusal(outcome);
+    assert_eq!(
+        (code, told.reason),
+        (Code::FailedPrecondition, Reason::VersionSkew)
+    );
+    assert!(told.message.contains(&beyond), "{told}");
+    assert!(told.message.contains(version::OWN_TEXT), "{told}");
+    let status = of_release(&beyond, v1::StatusRequest::default());
+    let (_, told) = refusal(ipam.status(status).await);
+    assert_eq!(told.reason, Reason::VersionSkew);
+    assert_eq!(world.phase().await.pools[0].attached, 1);
+
+    let release = v1::ReleaseRequest {
+        attachment: Some(attachment("c1")),
+    };
+    let released = ipam.release(of_release(&beyond, release)).await.unwrap();
+    assert!(released.into_inner().known);
+    assert_eq!(world.phase().await.pools[0].attached, 0);
+
+    intake.stop(LONG).await.unwrap();
     world.tasks.stop(LONG).await.unwrap();
 }
 

@@ -1,9 +1,10 @@
-//! The contract between `berth`, `berth-ipamd` and the operator's commands: generated code, typed conversions, and the
-//! tombstones that a plugin leaves for a daemon that is away. No behaviour.
+//! The contract between `berth`, `berth-ipamd` and the operator's commands: generated code, typed conversions, the
+//! tombstones that a plugin leaves for a daemon that is away, and which releases work together. No behaviour.
 
 pub mod convert;
 pub mod refusal;
 pub mod tombstone;
+pub mod version;
 
 /// Generated from `v1/ipam.proto`.
 #[allow(

@@ -75,7 +75,7 @@ fn daemon_has_defaults_and_takes_what_is_given() {
     assert_eq!(document("{}").daemon().unwrap(), Daemon::default());
     let given = document(
         r#"{"ipamd":"/a","spool":"/b",
-            "timeouts":{"allocateSeconds":2,"releaseSeconds":0.5,"gatewaySeconds":9}}"#,
+            "timeouts":{"allocateSeconds":2,"releaseSeconds":0.5,"statusSeconds":4,"gatewaySeconds":9}}"#,
     )
     .daemon()
     .unwrap();
@@ -86,6 +86,7 @@ fn daemon_has_defaults_and_takes_what_is_given() {
             spool: "/b".into(),
             allocate: Duration::from_secs(2),
             release: Duration::from_millis(500),
+            status: Duration::from_secs(4),
             gateway: Duration::from_secs(9),
         }
     );
