@@ -6,6 +6,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 
+/// Names the docker-archive of the product's image, `localhost/berth:dev`.
+pub const IMAGE_VARIABLE: &str = "BERTH_IMAGE";
+
+/// Names the docker-archive of an image one minor version newer, `localhost/berth:next`. For the cluster tier only.
+pub const NEXT_IMAGE_VARIABLE: &str = "BERTH_NEXT_IMAGE";
+
+/// Names the docker-archive of an image three minor versions newer, `localhost/berth:far`. For the cluster tier only.
+pub const FAR_IMAGE_VARIABLE: &str = "BERTH_FAR_IMAGE";
+
 /// The folder of the product's binaries, from `BERTH_BIN_DIR`.
 ///
 /// # Errors

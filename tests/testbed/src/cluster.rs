@@ -1,15 +1,17 @@
 //! A Kubernetes cluster in a world: a control plane, and nodes with containerd, kubelet, kube-proxy and Berth.
 //!
 //! Nodes have their own addresses on the external uplink and reach the API server over it. What each daemon needs is kept here,
-//! so that any of them can be killed and started again. Nothing is asked of Berth's code: it is installed as files and run.
+//! so that any of them can be killed and started again. Nothing is asked of Berth's code: it is installed by its image and its manifests.
 
 mod actions;
 mod addons;
 mod berth;
 mod build;
+mod contained;
 mod evidence;
 mod footprint;
 mod member;
+mod overlay;
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
@@ -26,7 +28,8 @@ use crate::{
     address::Net,
     control_plane::ControlPlane,
     node::Node,
-    process::Output,
+    process::{Output, Process},
+    product::Product,
     wait::{Pending, wait_patiently},
     world::World,
 };
@@ -41,7 +44,8 @@ pub struct Cluster {
     members: BTreeMap<String, Member>,
     control_plane: ControlPlane,
     world: World,
-    berth: bool,
+    product: Option<Product>,
+    kube_proxy: bool,
 }
 
 impl Cluster {
@@ -76,7 +80,7 @@ impl Cluster {
 
     /// Whether Berth was installed.
     pub fn has_berth(&self) -> bool {
-        self.berth
+        self.product.is_some()
     }
 
     /// Runs kubectl as administrator; its standard output.
@@ -103,7 +107,7 @@ impl Cluster {
         self.control_plane.apply(manifest)
     }
 
-    /// Waits until every node that is powered on is Ready, or without a network configuration at least known.
+    /// Waits until every node that is powered on is Ready and its Berth serves, or in a cluster without Berth at least known.
     ///
     /// # Errors
     /// One is not within the deadline; with what each says.
@@ -112,15 +116,17 @@ impl Cluster {
         let expected: Vec<(String, String)> = on
             .map(|node| Ok((node.name().to_owned(), node.boot_id()?)))
             .collect::<Result<_>>()?;
-        let what = if self.berth {
+        let berth = self.product.is_some();
+        let what = if berth {
             "all nodes being Ready"
         } else {
             "all nodes being known"
         };
         let waited = wait_patiently(what, NODES_DEADLINE, || {
             for (name, member) in &mut self.members {
-                if expected.iter().any(|(it, _)| it == name) && !member.is_running(Daemon::Kubelet)
-                {
+                let kubelet = member.process(Daemon::Kubelet);
+                let ended = !kubelet.is_some_and(Process::is_running);
+                if ended && expected.iter().any(|(it, _)| it == name) {
                     return Ok(Some(name.clone()));
                 }
             }
@@ -136,8 +142,11 @@ impl Cluster {
                         "{name} has not spoken since its boot"
                     )));
                 }
-                if let (true, Some(why)) = (self.berth, &state.not_ready) {
+                if let (true, Some(why)) = (berth, &state.not_ready) {
                     return Err(Pending::because(format!("{name} is not Ready: {why}")));
+                }
+                if let Some(why) = self.berth_trouble(name) {
+                    return Err(Pending::because(format!("Berth of {name}: {why}")));
                 }
             }
             Ok(None)

@@ -43,7 +43,7 @@ impl IpamdConfig {
     /// Pools over `.100` to `.199` of the node's rack, both families; Pods with an ordinal in their name are held for ever.
     pub fn of(node: &Node) -> Self {
         Self {
-            node: node.name().to_owned(),
+            node: node.spec_name().to_owned(),
             rack: node.rack().name().to_owned(),
             addresses: node.rack().addresses(),
             pool_keys: Vec::new(),
@@ -87,19 +87,24 @@ impl IpamdConfig {
             "node = \"{}\"\nrack = \"{}\"\nsocket = \"{SOCKET}\"\nstore = \"/var/lib/berth/ipamd\"\nmetrics = \"127.0.0.1:9421\"\n",
             self.node, self.rack
         );
-        for net in Net::ALL {
-            self.write_pool(&mut text, net, 4);
-            if self.ipv6 {
-                self.write_pool(&mut text, net, 6);
-            }
-        }
+        self.write_pools(&mut text, Owner::Rack);
         for rule in &self.rules {
             let _ = write!(text, "\n[[rule]]\n{rule}\n");
         }
         text
     }
 
-    fn write_pool(&self, text: &mut String, net: Net, family: u8) {
+    /// Both networks' pools of both families.
+    pub(crate) fn write_pools(&self, text: &mut String, owner: Owner) {
+        for net in Net::ALL {
+            self.write_pool(text, owner, net, 4);
+            if self.ipv6 {
+                self.write_pool(text, owner, net, 6);
+            }
+        }
+    }
+
+    fn write_pool(&self, text: &mut String, owner: Owner, net: Net, family: u8) {
         let rack = self.addresses;
         let (first, last) = self.ranges;
         let (subnet, gateway, range) = if family == 4 {
@@ -114,10 +119,14 @@ impl IpamdConfig {
             (rack.subnet6(net), rack.gateway6(net).to_string(), range)
         };
         let network = net.name();
+        let (name, of_node) = match owner {
+            Owner::Rack => (&self.rack, String::new()),
+            Owner::Node => (&self.node, format!("node = \"{}\"\n", self.node)),
+        };
         let _ = write!(
             text,
-            "\n[[pool]]\nname = \"{network}-{}-v{family}\"\nnetwork = \"{network}\"\nrack = \"{}\"\nsubnet = \"{subnet}\"\nranges = [\"{range}\"]\ngateway = \"{gateway}\"\n",
-            self.rack, self.rack
+            "\n[[pool]]\nname = \"{network}-{name}-v{family}\"\nnetwork = \"{network}\"\n{of_node}rack = \"{}\"\nsubnet = \"{subnet}\"\nranges = [\"{range}\"]\ngateway = \"{gateway}\"\n",
+            self.rack
         );
         for key in &self.pool_keys {
             let _ = writeln!(text, "{key}");
@@ -132,6 +141,15 @@ impl IpamdConfig {
             let _ = writeln!(text, "routes = [{{ dst = \"{everywhere}\" }}]");
         }
     }
+}
+
+/// Whose a pool is, and by what it is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The node's rack: there is one node, or each has a file of its own.
+    Rack,
+    /// One node: the file is every node's.
+    Node,
 }
 
 /// A running daemon. Use it like its [`Process`].

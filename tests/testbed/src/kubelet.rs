@@ -75,6 +75,8 @@ mkdir -p /run/tunables\n"
             // A lost node is seen within seconds, and a Pod's change too.
             "nodeStatusUpdateFrequency": "4s", "syncFrequency": "10s",
             "maxPods": 60,
+            // A container that was killed some times is back within seconds; by default within five minutes.
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         });
         let file = self.disk("/var/lib/kubelet/config.json");
         fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))
@@ -88,8 +90,10 @@ mkdir -p /run/tunables\n"
             &format!("--kubeconfig={}", kubeconfig(control_plane, self.name())),
             &format!("--hostname-override={}", self.name()),
             &format!("--node-ip={}", self.address4(Net::External)),
-            &format!("--node-labels={RACK_LABEL}={}", self.rack().name()),
         ]);
+        if self.is_labelled() {
+            command.arg(format!("--node-labels={RACK_LABEL}={}", self.rack().name()));
+        }
         self.spawn_command("kubelet", command)
     }
 

@@ -23,6 +23,7 @@ mod node;
 mod pki;
 mod pod;
 mod process;
+mod product;
 mod programs;
 mod rack;
 mod state;
@@ -31,7 +32,7 @@ mod world;
 
 pub use address::{Net, RackAddresses};
 pub use apiserver::ApiServer;
-pub use binaries::{bin_dir, binary};
+pub use binaries::{FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, NEXT_IMAGE_VARIABLE, bin_dir, binary};
 pub use cluster::{
     Cluster, ClusterBuilder, DNS_ADDRESS, DNS_DOMAIN, Daemon, Doors, Memory, NodeState,
 };
@@ -45,6 +46,7 @@ pub use kernel::{Booted, Kernel};
 pub use namespace::Namespace;
 pub use node::{Node, NodeSpec};
 pub use process::{Output, Process};
+pub use product::{MANIFESTS_VARIABLE, Product};
 pub use programs::{
     ADDONS_PROGRAMS, ADDONS_VARIABLE, Addons, CONTAINERD_PROGRAMS, CONTAINERD_VARIABLE,
     KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes, Runtime,

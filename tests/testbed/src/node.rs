@@ -4,6 +4,7 @@
 //! folder. A reboot kills everything inside, so that namespaces, links and `/run` are gone, as after a power cut.
 
 mod disk;
+mod nic;
 
 use std::{
     ffi::OsStr,
@@ -19,6 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use self::nic::Nics;
 use crate::{
     address::{Net, mac},
     binaries, cgroup,
@@ -62,8 +64,8 @@ pub struct NodeSpec {
     pub(crate) name: String,
     pub(crate) rack: String,
     addressed: Vec<Net>,
-    confined: bool,
-    own_disk: bool,
+    kubernetes: bool,
+    labelled: bool,
 }
 
 impl NodeSpec {
@@ -73,22 +75,23 @@ impl NodeSpec {
             name: name.to_owned(),
             rack: rack.to_owned(),
             addressed: Vec::new(),
-            confined: false,
-            own_disk: false,
+            kubernetes: false,
+            labelled: true,
         }
     }
 
-    /// The node sees only its own cgroups, as a Kubernetes node does. Needs root.
+    /// Its kubelet does not say in which rack it is.
     #[must_use]
-    pub(crate) fn confined(mut self) -> Self {
-        self.confined = true;
+    pub(crate) fn without_label(mut self) -> Self {
+        self.labelled = false;
         self
     }
 
-    /// The node's disk is a file system of its own, where the machine has loop devices: it can be filled and broken. Needs root.
+    /// A Kubernetes node: it sees only its own cgroups, its disk is a file system of its own (where the machine has loop devices) that can be
+    /// filled and broken, and its plugin folder has Debian's plugins only, since somebody else installs Berth's. Needs root.
     #[must_use]
-    pub(crate) fn with_own_disk(mut self) -> Self {
-        self.own_disk = Path::new("/dev/loop-control").exists();
+    pub(crate) fn for_kubernetes(mut self) -> Self {
+        self.kubernetes = true;
         self
     }
 
@@ -109,6 +112,7 @@ pub struct Node {
     rack: Arc<Rack>,
     keep: bool,
     claim: Arc<Mutex<Claim>>,
+    nics: Nics,
     namespace: Option<Namespace>,
 }
 
@@ -152,11 +156,12 @@ impl Node {
             rack,
             keep,
             claim,
+            nics: Nics::default(),
             namespace: None,
         };
         node.make_folders()?;
         node.install_plugins()?;
-        if node.spec.own_disk {
+        if node.spec.kubernetes && Path::new("/dev/loop-control").exists() {
             node.make_own_disk()?;
         }
         node.power_on()?;
@@ -291,9 +296,11 @@ impl Node {
             keep: self.keep,
         })?;
         lock(&self.claim).add_holder(namespace.pid())?;
-        self.plug(&namespace)?;
+        for net in Net::ALL {
+            self.plug(&namespace, net)?;
+        }
         self.namespace = Some(namespace);
-        if self.spec.confined {
+        if self.spec.kubernetes {
             self.confine_cgroups()?;
         }
         Ok(())
@@ -335,48 +342,17 @@ impl Node {
         lock(&self.claim)
     }
 
+    /// Whether its kubelet says in which rack it is.
+    pub(crate) fn is_labelled(&self) -> bool {
+        self.spec.labelled
+    }
+
     fn station(&self) -> u8 {
         9 + self.number
     }
 
     fn boot_id_path(&self) -> PathBuf {
         self.dir.join("boot_id")
-    }
-
-    fn plug(&self, namespace: &Namespace) -> Result<()> {
-        let mut at_tor = String::new();
-        let mut at_node = String::new();
-        for net in Net::ALL {
-            let (port, uplink) = (self.tor_port(net), net.uplink());
-            let _ = writeln!(
-                at_tor,
-                "link add {port} type veth peer name {uplink} address {} netns {}\nlink set {port} master {} up",
-                self.uplink_mac(net),
-                namespace.pid(),
-                net.name()
-            );
-            let _ = writeln!(at_node, "link set {uplink} up");
-        }
-        for net in &self.spec.addressed {
-            let uplink = net.uplink();
-            let _ = writeln!(at_node, "addr add {}/24 dev {uplink}", self.address4(*net));
-            let _ = writeln!(
-                at_node,
-                "addr add {}/64 dev {uplink} nodad",
-                self.address6(*net)
-            );
-        }
-        if let Some(net) = self.spec.addressed.first() {
-            let gateways = self.rack.addresses().gateways(*net);
-            let [v4, v6] = gateways;
-            let _ = writeln!(
-                at_node,
-                "route add default via {v4}\nroute add default via {v6} dev {}",
-                net.uplink()
-            );
-        }
-        self.rack.tor().ip_batch(&at_tor)?;
-        namespace.ip_batch(&at_node)
     }
 
     /// The plugin folder holds links, so that a plugin's own name decides what it is.
@@ -388,7 +364,7 @@ impl Node {
                 link(&plugin.path(), &bin.join(plugin.file_name()))?;
             }
         }
-        if let Ok(berth) = binaries::binary("berth") {
+        if let (false, Ok(berth)) = (self.spec.kubernetes, binaries::binary("berth")) {
             link(&berth, &bin.join("berth"))?;
             link(&berth, &bin.join("berth-ipam"))?;
         }

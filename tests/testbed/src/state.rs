@@ -205,9 +205,13 @@ pub(crate) fn base() -> PathBuf {
     std::env::temp_dir().join("berth-worlds")
 }
 
-/// When a process started; `None` when there is none, or only its zombie.
 fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    started(Path::new(&format!("/proc/{pid}")))
+}
+
+/// When the process of a folder of `/proc` started, in clock ticks; `None` when there is none, or only its zombie.
+pub(crate) fn started(folder: &Path) -> Option<u64> {
+    let stat = fs::read_to_string(folder.join("stat")).ok()?;
     // The second field is in parentheses and may contain anything; the rest counts from the third.
     let rest = &stat[stat.rfind(')')? + 2..];
     let mut fields = rest.split_whitespace();

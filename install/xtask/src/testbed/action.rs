@@ -27,14 +27,14 @@ pub(crate) enum Action {
         /// The node
         node: String,
     },
-    /// Kill a daemon of a node without warning; it stays away
+    /// Kill a daemon of a node without warning; it stays away, but for Berth's, which kubelet starts again
     Kill {
         /// The node
         node: String,
         /// The daemon
         daemon: DaemonName,
     },
-    /// Start a daemon that was killed
+    /// Start a daemon that was killed; wait for one of Berth's
     Start {
         /// The node
         node: String,
@@ -47,6 +47,31 @@ pub(crate) enum Action {
         node: String,
         /// The daemon
         daemon: DaemonName,
+    },
+    /// Take Berth's Pods off a node, or let them come back
+    Berth {
+        /// The node
+        node: String,
+        /// Off or on
+        state: State,
+    },
+    /// Take a NIC out of a node, or put it in; the node may be off
+    Nic {
+        /// The node
+        node: String,
+        /// The network it is for
+        net: NetName,
+        /// Out or in
+        state: State,
+    },
+    /// Give a node's NIC another name, now and at each boot
+    RenameNic {
+        /// The node
+        node: String,
+        /// The network it is for
+        net: NetName,
+        /// The new name
+        to: String,
     },
     /// Pull or plug a node's uplink
     Uplink {
@@ -161,12 +186,14 @@ pub(crate) enum State {
 pub(crate) enum DaemonName {
     /// The container runtime
     Containerd,
-    /// Berth's address daemon
-    Ipamd,
     /// Kubernetes' node agent
     Kubelet,
     /// Services
     KubeProxy,
+    /// Berth's address daemon
+    Ipamd,
+    /// Berth's node agent
+    Agent,
 }
 
 /// A network.
@@ -217,6 +244,9 @@ impl Action {
             Self::Kill { node, daemon } => cluster.kill_daemon(node, daemon.real())?,
             Self::Start { node, daemon } => cluster.start_daemon(node, daemon.real())?,
             Self::Restart { node, daemon } => cluster.restart_daemon(node, daemon.real())?,
+            Self::Berth { node, state } => cluster.set_berth(node, state.is_up())?,
+            Self::Nic { node, net, state } => cluster.set_nic(node, net.real(), state.is_up())?,
+            Self::RenameNic { node, net, to } => cluster.rename_nic(node, net.real(), to)?,
             Self::Uplink { node, net, state } => {
                 cluster.set_uplink(node, net.real(), state.is_up())?;
             }
@@ -275,6 +305,7 @@ impl DaemonName {
         match self {
             Self::Containerd => Daemon::Containerd,
             Self::Ipamd => Daemon::Ipamd,
+            Self::Agent => Daemon::Agent,
             Self::Kubelet => Daemon::Kubelet,
             Self::KubeProxy => Daemon::KubeProxy,
         }

@@ -4,21 +4,26 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     os::unix::{net::UnixStream, process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use tests_testbed::{CONTAINERD_VARIABLE, Doors, KUBERNETES_VARIABLE, Pending, World};
+use tests_testbed::{
+    CONTAINERD_VARIABLE, Doors, IMAGE_VARIABLE, KUBERNETES_VARIABLE, Pending, World,
+};
 
 use super::{
-    Shape,
+    Berth, Shape,
     holder::{Answer, Order, socket},
     holder_log,
     programs::Programs,
 };
-use crate::step::{say, show};
+use crate::{
+    build::BIN_DIR_VARIABLE,
+    step::{say, show},
+};
 
 /// Removing everything takes seconds; a holder that does not answer by then is killed.
 const DOWN_BUDGET: Duration = Duration::from_secs(60);
@@ -88,7 +93,7 @@ pub(super) fn start(
     name: &str,
     shape: &Shape,
     programs: &Programs,
-    bin_dir: Option<&Path>,
+    berth: Option<&Berth>,
 ) -> Result<()> {
     let log = holder_log(name)?;
     let errors = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
@@ -107,8 +112,10 @@ pub(super) fn start(
     if let Some(containerd) = &programs.containerd {
         command.env(CONTAINERD_VARIABLE, containerd);
     }
-    if let Some(folder) = bin_dir {
-        command.env("BERTH_BIN_DIR", folder);
+    if let Some(berth) = berth {
+        command
+            .env(BIN_DIR_VARIABLE, &berth.bin_dir)
+            .env(IMAGE_VARIABLE, &berth.image);
     }
     let mut holder = command.spawn().context("start the holder")?;
     let stdout = holder.stdout.take().context("no pipe to the holder")?;
@@ -201,20 +208,67 @@ pub(super) fn shell(name: &str, machine: &str, command: &[String]) -> Result<()>
     Err(error).context("start nsenter (package util-linux)")
 }
 
-/// Lists logs, or shows one.
+/// Lists logs, or shows one: of a process of the testbed, or of a container of Berth's.
 pub(super) fn logs(name: &str, machine: Option<&str>, daemon: Option<&str>) -> Result<()> {
     let world = World::dir_of(name);
     let Some(machine) = machine else {
-        return list(&world, "log");
+        list(&world, "log")?;
+        for node in doors(name)?.nodes.values() {
+            show_all(&container_logs(*node, ""));
+        }
+        return Ok(());
     };
     let folder = world.join(machine).join("log");
+    let node = doors(name)?.nodes.get(machine).copied();
+    let contained = |container| node.map_or_else(Vec::new, |pid| container_logs(pid, container));
     let Some(daemon) = daemon else {
-        return list(&folder, "");
+        list(&folder, "")?;
+        show_all(&contained(""));
+        return Ok(());
     };
     let file = folder.join(format!("{daemon}.log"));
-    let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
-    show(&String::from_utf8_lossy(&text));
+    let of_container = contained(daemon);
+    let files = if file.exists() || of_container.is_empty() {
+        vec![file]
+    } else {
+        of_container
+    };
+    for file in files {
+        let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+        show(&String::from_utf8_lossy(&text));
+    }
     Ok(())
+}
+
+fn show_all(files: &[PathBuf]) {
+    for file in files {
+        show(&file.display().to_string());
+    }
+}
+
+/// The logs of Berth's containers of this name on a node, by age: `/var/log/pods/NAMESPACE_POD_UID/CONTAINER/RESTART.log`.
+fn container_logs(node: i32, container: &str) -> Vec<PathBuf> {
+    let folders = |folder: &Path| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let pods = PathBuf::from(format!("/proc/{node}/root/var/log/pods"));
+    let named = |path: &Path, begin: &str| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(begin)
+    };
+    let mut files: Vec<PathBuf> = folders(&pods)
+        .iter()
+        .filter(|pod| named(pod, "berth-system_"))
+        .flat_map(|pod| folders(pod))
+        .filter(|it| container.is_empty() || it.file_name().is_some_and(|name| name == container))
+        .flat_map(|container| folders(&container))
+        .collect();
+    files.sort_by_cached_key(|file| {
+        let changed = fs::metadata(file).and_then(|it| it.modified());
+        (changed.ok(), file.clone())
+    });
+    files
 }
 
 /// Lists the files of a folder, or those of a folder inside each of its folders.

@@ -2,13 +2,23 @@
 //!
 //! Every action is level-triggered: done twice it is done once, and each has its opposite.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::{Cluster, build::find, member::Daemon};
-use crate::{address::Net, control_plane::Component, programs::Runtime, rack::Rack};
+use super::{
+    Cluster,
+    build::{base_spec, find, start_runtime},
+    member::{Daemon, Member},
+};
+use crate::{
+    address::Net,
+    control_plane::Component,
+    node::{Node, NodeSpec},
+    programs::Runtime,
+    rack::Rack,
+};
 
 impl Cluster {
     /// Powers a node off without warning.
@@ -34,7 +44,7 @@ impl Cluster {
             return Ok(());
         }
         self.world.node_mut(name).power_on()?;
-        self.start_node(name)
+        self.start_node(name, None)
     }
 
     /// Powers a node off and on.
@@ -51,8 +61,25 @@ impl Cluster {
     /// # Errors
     /// The name is taken, the rack does not exist or is full, or something does not start.
     pub fn add_node(&mut self, name: &str, rack: &str, runtime: Runtime) -> Result<()> {
-        self.make_node(name, rack, runtime)?;
-        self.start_node(name)
+        self.add(&base_spec(name, rack), runtime)
+    }
+
+    /// Like [`Self::add_node`], but nobody has told Kubernetes the node's rack.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_unlabelled_node(&mut self, name: &str, rack: &str, runtime: Runtime) -> Result<()> {
+        self.add(&base_spec(name, rack).without_label(), runtime)
+    }
+
+    fn add(&mut self, spec: &NodeSpec, runtime: Runtime) -> Result<()> {
+        self.make_node(spec, runtime)?;
+        let image = self.product.as_ref().map(|product| {
+            // It has addresses before its daemon asks for them.
+            self.set_pools(&self.pools()?)?;
+            anyhow::Ok(product.image().to_owned())
+        });
+        self.start_node(&spec.name, image.transpose()?.as_deref())
     }
 
     /// Powers a node off for good: its object and its disk go too.
@@ -64,15 +91,21 @@ impl Cluster {
         self.kubectl(&["delete", "node", name, "--ignore-not-found", "--wait=false"])?;
         self.world.remove_node(name)?;
         self.members.remove(name);
+        if self.product.is_some() {
+            self.set_pools(&self.pools()?)?;
+        }
         Ok(())
     }
 
-    /// Kills a daemon of a node without warning; it stays away until [`Self::start_daemon`].
+    /// Kills a daemon of a node without warning. It stays away until [`Self::start_daemon`]; one of Berth's does not, since it is
+    /// kubelet that starts it again: see [`Self::set_berth`], or SIGSTOP.
     ///
     /// # Errors
     /// There is no such node.
     pub fn kill_daemon(&mut self, name: &str, daemon: Daemon) -> Result<()> {
-        self.member(name)?.kill(daemon)
+        self.ensure_berth(daemon)?;
+        let (node, member) = self.both(name)?;
+        member.kill(daemon, node)
     }
 
     /// Sends a signal to a daemon of a node.
@@ -80,14 +113,17 @@ impl Cluster {
     /// # Errors
     /// There is no such node, or the daemon does not run.
     pub fn signal_daemon(&mut self, name: &str, daemon: Daemon, signal: Signal) -> Result<()> {
-        self.member(name)?.signal(daemon, signal)
+        self.ensure_berth(daemon)?;
+        let (node, member) = self.both(name)?;
+        member.signal(daemon, node, signal)
     }
 
-    /// Starts a daemon that does not run.
+    /// Starts a daemon that does not run; waits for kubelet to start one of Berth's.
     ///
     /// # Errors
     /// There is no such node, or it does not start.
     pub fn start_daemon(&mut self, name: &str, daemon: Daemon) -> Result<()> {
+        self.ensure_berth(daemon)?;
         let node = find(&self.world, name)?;
         let member = self.members.get_mut(name);
         let member = member.with_context(|| format!("there is no node {name}"))?;
@@ -99,7 +135,9 @@ impl Cluster {
     /// # Errors
     /// There is no such node, it does not end, or it does not start.
     pub fn restart_daemon(&mut self, name: &str, daemon: Daemon) -> Result<()> {
-        self.member(name)?.stop(daemon)?;
+        self.ensure_berth(daemon)?;
+        let (node, member) = self.both(name)?;
+        member.stop(daemon, node)?;
         self.start_daemon(name, daemon)
     }
 
@@ -108,7 +146,26 @@ impl Cluster {
     /// # Errors
     /// There is no such node.
     pub fn runs(&mut self, name: &str, daemon: Daemon) -> Result<bool> {
-        Ok(self.member(name)?.is_running(daemon))
+        let (node, member) = self.both(name)?;
+        Ok(member.is_running(daemon, node))
+    }
+
+    /// Takes a NIC out of a node, or puts it in, also while the node is off: it may boot without, and get it late.
+    ///
+    /// # Errors
+    /// There is no such node, or `ip` failed.
+    pub fn set_nic(&mut self, name: &str, net: Net, present: bool) -> Result<()> {
+        find(&self.world, name)?;
+        self.world.node_mut(name).set_nic(net, present)
+    }
+
+    /// Gives a node's NIC another name, for ever: [`Net::uplink`] is the one it begins with.
+    ///
+    /// # Errors
+    /// There is no such node, or `ip` failed.
+    pub fn rename_nic(&mut self, name: &str, net: Net, to: &str) -> Result<()> {
+        find(&self.world, name)?;
+        self.world.node_mut(name).rename_nic(net, to)
     }
 
     /// Pulls or plugs a node's uplink.
@@ -212,18 +269,27 @@ add rule inet cut out ip daddr @nodes drop\n"
         find(&self.world, name)?.write_kernel_log(line)
     }
 
-    fn start_node(&mut self, name: &str) -> Result<()> {
+    fn start_node(&mut self, name: &str, image: Option<&Path>) -> Result<()> {
         let node = find(&self.world, name)?;
         let member = self.members.get_mut(name);
         let member = member.with_context(|| format!("there is no node {name}"))?;
-        member.start_runtime(node, self.berth)?;
-        member.start_kubernetes(node, &self.control_plane)?;
+        start_runtime(member, node, image)?;
+        member.start_kubernetes(node, &self.control_plane, self.kube_proxy)?;
         self.write_doors()
     }
 
-    fn member(&mut self, name: &str) -> Result<&mut super::Member> {
+    pub(super) fn member(&mut self, name: &str) -> Result<&mut Member> {
         let member = self.members.get_mut(name);
         member.with_context(|| format!("there is no node {name}"))
+    }
+
+    fn both(&mut self, name: &str) -> Result<(&Node, &mut Member)> {
+        let node = find(&self.world, name)?;
+        let member = self.members.get_mut(name);
+        Ok((
+            node,
+            member.with_context(|| format!("there is no node {name}"))?,
+        ))
     }
 
     fn find_rack(&self, name: &str) -> Result<&Rack> {

@@ -1,6 +1,6 @@
 //! How a cluster comes to be: world, control plane and runtimes side by side, then kubelets.
 
-use std::{collections::BTreeMap, thread};
+use std::{collections::BTreeMap, path::Path, thread};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -9,6 +9,7 @@ use crate::{
     address::Net,
     control_plane::ControlPlane,
     node::{Node, NodeSpec},
+    product::Product,
     programs::{Kubernetes, Runtime},
     world::{World, WorldBuilder},
 };
@@ -20,7 +21,17 @@ pub struct ClusterBuilder {
     nodes: Vec<(String, String)>,
     runtime: Option<Runtime>,
     kubernetes: Option<Kubernetes>,
-    berth: bool,
+    kube_proxy: bool,
+    berth: Berth,
+}
+
+/// Whether a cluster gets Berth, and which.
+#[derive(Debug)]
+enum Berth {
+    /// The environment's.
+    Named,
+    This(Product),
+    None,
 }
 
 impl ClusterBuilder {
@@ -30,7 +41,8 @@ impl ClusterBuilder {
             nodes: Vec::new(),
             runtime: None,
             kubernetes: None,
-            berth: true,
+            kube_proxy: true,
+            berth: Berth::Named,
         }
     }
 
@@ -69,10 +81,24 @@ impl ClusterBuilder {
         self
     }
 
+    /// Which Berth; that of `BERTH_IMAGE` and `BERTH_MANIFESTS` where nothing is said.
+    #[must_use]
+    pub fn product(mut self, product: Product) -> Self {
+        self.berth = Berth::This(product);
+        self
+    }
+
     /// No plugin, no configuration: nodes are known but not Ready.
     #[must_use]
     pub fn without_berth(mut self) -> Self {
-        self.berth = false;
+        self.berth = Berth::None;
+        self
+    }
+
+    /// No kube-proxy: no Service answers, and Berth is told the API server's own address.
+    #[must_use]
+    pub fn without_kube_proxy(mut self) -> Self {
+        self.kube_proxy = false;
         self
     }
 
@@ -97,6 +123,11 @@ impl ClusterBuilder {
             Some(kubernetes) => kubernetes,
             None => Kubernetes::from_environment()?,
         };
+        let product = match self.berth {
+            Berth::Named => Some(Product::from_environment()?),
+            Berth::This(product) => Some(product),
+            Berth::None => None,
+        };
         tell("racks, TORs and a router")?;
         let mut world = self.world.build()?;
         tell("starting etcd and kube-apiserver")?;
@@ -105,27 +136,31 @@ impl ClusterBuilder {
             members: BTreeMap::new(),
             control_plane,
             world,
-            berth: self.berth,
+            product,
+            kube_proxy: self.kube_proxy,
         };
         for (name, rack) in &self.nodes {
-            cluster.make_node(name, rack, runtime.clone())?;
+            cluster.make_node(&base_spec(name, rack), runtime.clone())?;
         }
         cluster.start_all(tell)?;
         Ok(cluster)
     }
 }
 
+/// A node with its own address on the external uplink, as every one of a cluster.
+pub(super) fn base_spec(name: &str, rack: &str) -> NodeSpec {
+    NodeSpec::new(name, rack)
+        .with_address(Net::External)
+        .for_kubernetes()
+}
+
 impl Cluster {
     /// Makes a node's machine and gives it a share of its rack's addresses; nothing runs on it yet.
-    pub(super) fn make_node(&mut self, name: &str, rack: &str, runtime: Runtime) -> Result<()> {
-        let share = self.free_share(rack)?;
-        let spec = NodeSpec::new(name, rack)
-            .with_address(Net::External)
-            .with_own_disk()
-            .confined();
-        self.world.add_node(spec)?;
-        self.members
-            .insert(name.to_owned(), Member::new(runtime, share));
+    pub(super) fn make_node(&mut self, spec: &NodeSpec, runtime: Runtime) -> Result<()> {
+        let share = self.free_share(&spec.rack)?;
+        self.world.add_node(spec.clone())?;
+        let member = Member::new(runtime, share, true);
+        self.members.insert(spec.name.clone(), member);
         Ok(())
     }
 
@@ -149,16 +184,16 @@ impl Cluster {
 
     /// Starts the nodes' runtimes while the API server gets ready, then what needs it.
     fn start_all(&mut self, tell: &dyn Fn(&str) -> Result<()>) -> Result<()> {
-        let berth = self.berth;
-        let world = &self.world;
+        let (world, image) = (&self.world, self.product.as_ref().map(Product::image));
         let (members, control_plane) = (&mut self.members, &mut self.control_plane);
         thread::scope(|scope| {
             let mut runtimes = Vec::new();
             for (name, member) in members.iter_mut() {
                 let node = find(world, name)?;
-                runtimes.push((name, scope.spawn(move || member.start_runtime(node, berth))));
+                let start = move || start_runtime(member, node, image);
+                runtimes.push((name, scope.spawn(start)));
             }
-            tell("waiting for the API server, and for the nodes' containerd and berth-ipamd")?;
+            tell("waiting for the API server, and for the nodes' containerd with its images")?;
             control_plane.wait_ready()?;
             tell("the API server is ready")?;
             control_plane.start_controllers()?;
@@ -173,12 +208,22 @@ impl Cluster {
         tell("starting kubelet and kube-proxy on each node")?;
         for (name, member) in &mut self.members {
             let node = find(&self.world, name)?;
-            member.start_kubernetes(node, &self.control_plane)?;
+            member.start_kubernetes(node, &self.control_plane, self.kube_proxy)?;
         }
         self.write_doors()?;
+        if let Some(product) = &self.product {
+            tell("installing Berth: kubectl apply -k")?;
+            self.install(product)?;
+        }
         tell("waiting for the nodes")?;
         self.wait_nodes()
     }
+}
+
+/// What a node does before it knows the API server. Images outlive a boot as the disk does, so Berth's is given once.
+pub(super) fn start_runtime(member: &mut Member, node: &Node, image: Option<&Path>) -> Result<()> {
+    member.start_runtime(node)?;
+    image.map_or(Ok(()), |image| node.load_images(&member.runtime, image))
 }
 
 /// A node by its name, for callers that may be wrong.

@@ -105,13 +105,10 @@ impl Cluster {
 
     /// The daemons of a node that run.
     pub fn running(&mut self, name: &str) -> Vec<&'static str> {
-        let Some(member) = self.members.get_mut(name) else {
-            return Vec::new();
-        };
         let running = Daemon::ALL
-            .iter()
-            .filter(|daemon| member.is_running(**daemon));
-        running.map(|daemon| daemon.name()).collect()
+            .into_iter()
+            .filter(|daemon| self.runs(name, *daemon).unwrap_or(false));
+        running.map(Daemon::name).collect()
     }
 }
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
+use super::contained::Contained;
 use crate::{
-    containerd::Containerd, control_plane::ControlPlane, ipamd::Ipamd, node::Node,
-    process::Process, programs::Runtime,
+    containerd::Containerd, control_plane::ControlPlane, node::Node, process::Process,
+    programs::Runtime,
 };
 
 /// kubelet and containerd end in less; nothing on a node has more to finish.
@@ -18,30 +19,43 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 pub enum Daemon {
     /// The container runtime; its containers live on without it.
     Containerd,
-    /// Berth's address daemon.
-    Ipamd,
     /// Kubernetes' node agent.
     Kubelet,
     /// Services.
     KubeProxy,
+    /// Berth's address daemon, in a container: kubelet starts it again.
+    Ipamd,
+    /// Berth's node agent, in a container too.
+    Agent,
 }
 
 impl Daemon {
     /// All, in the order in which they start.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Containerd,
-        Self::Ipamd,
         Self::Kubelet,
         Self::KubeProxy,
+        Self::Ipamd,
+        Self::Agent,
     ];
 
-    /// Its name, also that of its log.
+    /// Its name: that of its log, or of its container.
     pub fn name(self) -> &'static str {
         match self {
             Self::Containerd => "containerd",
-            Self::Ipamd => "ipamd",
             Self::Kubelet => "kubelet",
             Self::KubeProxy => "kube-proxy",
+            Self::Ipamd => "ipamd",
+            Self::Agent => "agent",
+        }
+    }
+
+    /// The program of a daemon that runs in a container.
+    pub(crate) fn contained(self) -> Option<&'static str> {
+        match self {
+            Self::Ipamd => Some("berth-ipamd"),
+            Self::Agent => Some("berth-agent"),
+            Self::Containerd | Self::Kubelet | Self::KubeProxy => None,
         }
     }
 }
@@ -52,99 +66,114 @@ pub(crate) struct Member {
     pub(crate) runtime: Runtime,
     /// Which part of its rack's addresses are its Pods'.
     pub(crate) share: u8,
-    pub(crate) containerd: Option<Containerd>,
-    pub(crate) ipamd: Option<Ipamd>,
-    pub(crate) kubelet: Option<Process>,
-    pub(crate) kube_proxy: Option<Process>,
+    /// Whether it has Pods of Berth's `DaemonSets`.
+    pub(crate) berth: bool,
+    containerd: Option<Containerd>,
+    kubelet: Option<Process>,
+    kube_proxy: Option<Process>,
 }
 
 impl Member {
-    pub(crate) fn new(runtime: Runtime, share: u8) -> Self {
+    pub(crate) fn new(runtime: Runtime, share: u8, berth: bool) -> Self {
         Self {
             runtime,
             share,
+            berth,
             containerd: None,
-            ipamd: None,
             kubelet: None,
             kube_proxy: None,
         }
     }
 
+    /// A daemon that is a process of the testbed.
     pub(crate) fn process(&mut self, daemon: Daemon) -> Option<&mut Process> {
         match daemon {
             Daemon::Containerd => self.containerd.as_deref_mut(),
-            Daemon::Ipamd => self.ipamd.as_deref_mut(),
             Daemon::Kubelet => self.kubelet.as_mut(),
             Daemon::KubeProxy => self.kube_proxy.as_mut(),
+            Daemon::Ipamd | Daemon::Agent => None,
         }
     }
 
-    pub(crate) fn is_running(&mut self, daemon: Daemon) -> bool {
-        self.process(daemon).is_some_and(Process::is_running)
+    pub(crate) fn is_running(&mut self, daemon: Daemon, node: &Node) -> bool {
+        match daemon.contained() {
+            Some(program) => Contained::find(node, program).is_some(),
+            None => self.process(daemon).is_some_and(Process::is_running),
+        }
     }
 
-    pub(crate) fn signal(&mut self, daemon: Daemon, signal: Signal) -> Result<()> {
-        let process = self.process(daemon);
-        process
-            .with_context(|| format!("{} does not run", daemon.name()))?
-            .signal(signal)
+    pub(crate) fn signal(&mut self, daemon: Daemon, node: &Node, signal: Signal) -> Result<()> {
+        let away = || format!("{} does not run", daemon.name());
+        match daemon.contained() {
+            Some(program) => Contained::find(node, program)
+                .with_context(away)?
+                .signal(node, signal),
+            None => self.process(daemon).with_context(away)?.signal(signal),
+        }
     }
 
-    pub(crate) fn kill(&mut self, daemon: Daemon) -> Result<()> {
-        self.process(daemon).map_or(Ok(()), Process::kill)
+    pub(crate) fn kill(&mut self, daemon: Daemon, node: &Node) -> Result<()> {
+        match daemon.contained() {
+            Some(program) => Contained::find(node, program)
+                .map_or(Ok(()), |process| process.end(node, Signal::SIGKILL)),
+            None => self.process(daemon).map_or(Ok(()), Process::kill),
+        }
     }
 
-    pub(crate) fn stop(&mut self, daemon: Daemon) -> Result<()> {
-        self.process(daemon).map_or(Ok(()), |process| {
-            process.terminate(STOP_DEADLINE).map(|_| ())
-        })
+    pub(crate) fn stop(&mut self, daemon: Daemon, node: &Node) -> Result<()> {
+        match daemon.contained() {
+            Some(program) => Contained::find(node, program)
+                .map_or(Ok(()), |process| process.end(node, Signal::SIGTERM)),
+            None => self.process(daemon).map_or(Ok(()), |process| {
+                process.terminate(STOP_DEADLINE).map(|_| ())
+            }),
+        }
     }
 
     /// The machine is gone, and every process with it.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.runtime.clone(), self.share);
+        *self = Self::new(self.runtime.clone(), self.share, self.berth);
     }
 
-    /// Starts containerd, and Berth's daemon where there is one: what a node does before it knows the API server.
-    pub(crate) fn start_runtime(&mut self, node: &Node, berth: bool) -> Result<()> {
+    /// Starts containerd: what a node does before it knows the API server.
+    pub(crate) fn start_runtime(&mut self, node: &Node) -> Result<()> {
         node.prepare_for_kubernetes()?;
-        if berth {
-            self.start_berth(node)?;
-        }
         self.containerd = Some(node.start_runtime(&self.runtime)?);
-        if berth {
-            self.serve_berth(node)?;
-        }
         Ok(())
     }
 
-    /// Starts kubelet and kube-proxy.
+    /// Starts kubelet, and kube-proxy where the cluster has it.
     pub(crate) fn start_kubernetes(
         &mut self,
         node: &Node,
         control_plane: &ControlPlane,
+        kube_proxy: bool,
     ) -> Result<()> {
         node.enlist(control_plane)?;
         self.kubelet = Some(node.start_kubelet(control_plane)?);
-        self.kube_proxy = Some(node.start_kube_proxy(control_plane)?);
+        if kube_proxy {
+            self.kube_proxy = Some(node.start_kube_proxy(control_plane)?);
+        }
         Ok(())
     }
 
-    /// Starts a daemon that does not run, with the configuration that is there.
+    /// Starts a daemon that does not run, with the configuration that is there; waits for one that kubelet starts.
     pub(crate) fn start(
         &mut self,
         daemon: Daemon,
         node: &Node,
         control_plane: &ControlPlane,
     ) -> Result<()> {
-        if self.is_running(daemon) {
+        if self.is_running(daemon, node) {
             return Ok(());
         }
         match daemon {
             Daemon::Containerd => self.containerd = Some(node.start_runtime(&self.runtime)?),
-            Daemon::Ipamd => self.ipamd = Some(node.spawn_ipamd()?),
             Daemon::Kubelet => self.kubelet = Some(node.start_kubelet(control_plane)?),
             Daemon::KubeProxy => self.kube_proxy = Some(node.start_kube_proxy(control_plane)?),
+            Daemon::Ipamd | Daemon::Agent => {
+                Contained::wait(node, daemon.contained().unwrap_or_default())?;
+            }
         }
         Ok(())
     }

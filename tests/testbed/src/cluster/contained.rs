@@ -1,0 +1,124 @@
+//! Daemons that run in containers of a node: found in the node's PID namespace by their names, signalled there, started by kubelet.
+//!
+//! A container's first process is meant, never what a probe runs beside it. A number alone is no proof: the start is compared too.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::{
+    node::Node,
+    state,
+    wait::{Pending, wait_until},
+};
+
+/// A killed process is gone in milliseconds; one that is asked to end may finish what it does.
+const GONE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// kubelet's longest back-off is ten seconds here, and the node may be booting.
+const START_DEADLINE: Duration = Duration::from_secs(180);
+
+/// The first process of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Contained {
+    /// Its number in the node's PID namespace.
+    pid: i32,
+    folder: PathBuf,
+    started: u64,
+}
+
+impl Contained {
+    /// The process of this name, unless the node is off or none runs.
+    pub(crate) fn find(node: &Node, program: &str) -> Option<Self> {
+        let proc = node.namespace()?.path("/proc");
+        let folders = fs::read_dir(proc).ok()?.flatten().map(|it| it.path());
+        folders
+            .filter_map(|folder| {
+                let pid = folder.file_name()?.to_str()?.parse().ok()?;
+                let name = fs::read_to_string(folder.join("comm")).ok()?;
+                let is_first = is_first(&fs::read_to_string(folder.join("status")).ok()?);
+                let started = state::started(&folder)?;
+                (name.trim_end() == program && is_first).then_some(Self {
+                    pid,
+                    folder,
+                    started,
+                })
+            })
+            // While one follows the other for a moment there are two.
+            .max_by_key(|it| it.started)
+    }
+
+    /// Waits until a process of this name runs.
+    pub(crate) fn wait(node: &Node, program: &str) -> Result<Self> {
+        let what = format!("{program} running on {}", node.spec_name());
+        wait_until(&what, START_DEADLINE, || {
+            Self::find(node, program).ok_or_else(|| Pending::because("no such process"))
+        })
+    }
+
+    /// Its program as a file inside the node: the image's own, which no folder of the node has.
+    pub(crate) fn program(&self, node: &Node) -> Result<String> {
+        self.ensure_lives(node)?;
+        Ok(format!("/proc/{}/exe", self.pid))
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, node: &Node, signal: Signal) -> Result<()> {
+        self.ensure_lives(node)?;
+        let signal = format!("-{}", signal as i32);
+        node.run(&["kill", &signal, &self.pid.to_string()])
+            .map(|_| ())
+    }
+
+    /// Sends it a signal that ends it, and waits until it is gone.
+    pub(crate) fn end(&self, node: &Node, signal: Signal) -> Result<()> {
+        // Gone already is what was wanted.
+        if self.lives() && self.signal(node, signal).is_err() && self.lives() {
+            bail!(
+                "process {} of {} takes no signal",
+                self.pid,
+                node.spec_name()
+            );
+        }
+        let what = format!("the end of process {} of {}", self.pid, node.spec_name());
+        wait_until(&what, GONE_DEADLINE, || {
+            if self.lives() {
+                return Err(Pending::because("it lives"));
+            }
+            Ok(())
+        })
+    }
+
+    fn lives(&self) -> bool {
+        state::started(&self.folder) == Some(self.started)
+    }
+
+    fn ensure_lives(&self, node: &Node) -> Result<()> {
+        let lives = self.lives().then_some(());
+        lives.with_context(|| format!("process {} of {} has ended", self.pid, node.spec_name()))
+    }
+}
+
+/// Whether a process is the first of a PID namespace below the node's, by the numbers it has in each.
+fn is_first(status: &str) -> bool {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .unwrap_or_default();
+    let mut numbers = line.split_whitespace();
+    numbers.clone().count() > 1 && numbers.next_back() == Some("1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_process_of_a_container_is_told_from_the_nodes_and_from_a_probe() {
+        assert!(is_first("Name:\tx\nNSpid:\t312\t1\n"));
+        assert!(!is_first("Name:\tx\nNSpid:\t1\n"));
+        assert!(!is_first("Name:\tx\nNSpid:\t340\t17\n"));
+        assert!(!is_first("Name:\tx\n"));
+    }
+}
