@@ -3,7 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, demo::DemoArgs, soak::SoakArgs, testbed::TestbedArgs, tier::TestArgs,
+    bench::BenchArgs, demo::DemoArgs, image::ImageArgs, soak::SoakArgs, testbed::TestbedArgs,
+    tier::TestArgs,
 };
 
 /// Builds, tries, tests and measures Berth.
@@ -23,6 +24,8 @@ pub(crate) enum Task {
     Testbed(TestbedArgs),
     /// Run the tests, cheap tiers first
     Test(TestArgs),
+    /// Make the container image of Berth
+    Image(ImageArgs),
     /// Measure beside Debian's plugins
     Bench(BenchArgs),
     /// Everything that CI runs: format, lints, layout, all tests

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use cargo_metadata::{Message, MetadataCommand};
 
 use crate::step::say;
@@ -17,12 +17,38 @@ use crate::step::say;
 /// From an empty target folder on two slow cores.
 pub(crate) const BUILD_BUDGET: Duration = Duration::from_secs(30 * 60);
 
+/// Names the folder of the product's programs: to everything that runs them, and to this program when it need not build them.
+pub(crate) const BIN_DIR_VARIABLE: &str = "BERTH_BIN_DIR";
+
+/// The crates of the product. Always named together: what cargo compiles of others' crates depends on who else is built.
+const PRODUCT: [&str; 10] = [
+    "--package",
+    "cni",
+    "--package",
+    "ipamd",
+    "--package",
+    "node-agent",
+    "--package",
+    "node-agent-ctl",
+    "--package",
+    "install-init",
+];
+
+/// The programs of the product.
+pub(crate) const PROGRAMS: [&str; 5] = [
+    "berth",
+    "berth-ipamd",
+    "berth-agent",
+    "berth-install",
+    "kubectl-berth",
+];
+
 /// How a program is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Profile {
-    /// For tests and the demo.
+    /// For tests and the demo
     Dev,
-    /// For measuring.
+    /// For operators, and for measuring
     Release,
 }
 
@@ -31,6 +57,8 @@ pub(crate) enum Profile {
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
     pub(crate) target: PathBuf,
+    /// Of every crate of ours.
+    pub(crate) version: String,
 }
 
 impl Workspace {
@@ -39,7 +67,10 @@ impl Workspace {
             .no_deps()
             .exec()
             .context("read cargo's metadata")?;
+        let member = metadata.workspace_packages();
+        let version = member.first().context("the workspace has no crate")?;
         Ok(Self {
+            version: version.version.to_string(),
             root: metadata.workspace_root.into(),
             target: metadata.target_directory.into(),
         })
@@ -60,20 +91,75 @@ impl Workspace {
     }
 }
 
-/// Builds the product's programs; the folder they are in, for `BERTH_BIN_DIR`.
+/// Builds the product's programs, unless `BERTH_BIN_DIR` names a folder of ready ones; their folder.
 pub(crate) fn product(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
-    let built = executables(
-        workspace,
-        profile,
-        "building the plugin and the daemon",
-        &["build", "--package", "cni", "--package", "ipamd"],
-    )?;
+    if let Some(folder) = std::env::var_os(BIN_DIR_VARIABLE).map(PathBuf::from) {
+        say(&format!(
+            "taking the product's programs from {BIN_DIR_VARIABLE}: {}",
+            folder.display()
+        ));
+        let missing: Vec<&str> = PROGRAMS
+            .into_iter()
+            .filter(|name| !folder.join(name).is_file())
+            .collect();
+        ensure!(
+            missing.is_empty(),
+            "{} lacks {}; unset {BIN_DIR_VARIABLE} to have everything built",
+            folder.display(),
+            missing.join(", ")
+        );
+        return Ok(folder);
+    }
+    let mut words = vec!["build"];
+    words.extend(PRODUCT);
+    let built = executables(workspace, profile, "building the product", &words)?;
+    for program in PROGRAMS {
+        find(&built, program)?;
+    }
     let berth = find(&built, "berth")?;
-    find(&built, "berth-ipamd")?;
     berth
         .parent()
         .map(Path::to_owned)
         .context("a program has a folder")
+}
+
+/// Builds some of the product's programs from the sources in `root` into `target`; their paths, in the order of the names.
+pub(crate) fn product_elsewhere(
+    workspace: &Workspace,
+    profile: Profile,
+    place: &Elsewhere<'_>,
+    programs: &[&str],
+) -> Result<Vec<PathBuf>> {
+    let mut command = workspace.cargo();
+    // From this workspace's folder: cargo looks for its settings from where it is, not from where the manifest is.
+    command
+        .arg("build")
+        .arg("--manifest-path")
+        .arg(place.root.join("Cargo.toml"))
+        .args(PRODUCT)
+        .env("CARGO_TARGET_DIR", &place.target);
+    for program in programs {
+        command.args(["--bin", program]);
+    }
+    if place.shares_parts {
+        // Before cargo 1.91 it is not known: everything is then compiled again, which is right and slow.
+        command.env("CARGO_BUILD_BUILD_DIR", &workspace.target);
+    }
+    let built = run_cargo(profile, place.what, command)?;
+    programs
+        .iter()
+        .map(|program| find(&built, program).cloned())
+        .collect()
+}
+
+/// Where else the product is built.
+#[derive(Debug)]
+pub(crate) struct Elsewhere<'a> {
+    pub(crate) what: &'a str,
+    pub(crate) root: PathBuf,
+    pub(crate) target: PathBuf,
+    /// Crates of others are taken from this workspace's builds.
+    pub(crate) shares_parts: bool,
 }
 
 /// Builds what a cargo command names and returns the executables in cargo's order.
@@ -83,11 +169,14 @@ pub(crate) fn executables(
     what: &str,
     words: &[&str],
 ) -> Result<Vec<PathBuf>> {
-    say(what);
     let mut command = workspace.cargo();
-    command
-        .args(words)
-        .arg("--message-format=json-render-diagnostics");
+    command.args(words);
+    run_cargo(profile, what, command)
+}
+
+fn run_cargo(profile: Profile, what: &str, mut command: Command) -> Result<Vec<PathBuf>> {
+    say(what);
+    command.arg("--message-format=json-render-diagnostics");
     if profile == Profile::Release {
         command.arg("--release");
     }
@@ -106,7 +195,7 @@ pub(crate) fn executables(
     }
     let status = child.wait().context("wait for cargo")?;
     if !status.success() {
-        bail!("{what}: `cargo {}` ended with {status}", words.join(" "));
+        bail!("{what}: cargo ended with {status}");
     }
     Ok(found)
 }

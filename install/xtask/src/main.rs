@@ -8,7 +8,9 @@ mod build;
 mod ci;
 mod demo;
 mod deny;
+mod image;
 mod packages;
+mod scratch;
 mod soak;
 mod step;
 mod testbed;
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Task::Demo(args) => demo::run(&args),
         Task::Test(args) => tier::run(&args),
         Task::Testbed(args) => testbed::run(&args),
+        Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run_all(),
         Task::Tidy => tidy::run(),

@@ -49,6 +49,21 @@ pub(crate) const BUILD: &[Need] = &[
     ),
 ];
 
+/// To make images.
+pub(crate) const IMAGE: &[Need] = &[
+    need(
+        "buildah",
+        Sign::Program("buildah"),
+        "makes images without an engine",
+    ),
+    need("binutils", Sign::Program("strip"), "takes out symbols"),
+    need(
+        "util-linux",
+        Sign::Program("unshare"),
+        "keeps buildah's files together",
+    ),
+];
+
 /// To make worlds.
 pub(crate) const WORLD: &[Need] = &[
     need("util-linux", Sign::Program("nsenter"), "enters namespaces"),
@@ -196,19 +211,19 @@ impl Need {
         match self.sign {
             Sign::Program(name) => on_path(name),
             Sign::File(path) => Path::new(path).exists(),
-            Sign::Static(path) => Path::new(path).is_file() && is_static(path),
+            Sign::Static(path) => Path::new(path).is_file() && is_static(Path::new(path)),
         }
     }
 }
 
-fn is_static(path: &str) -> bool {
-    // ldd fails for a program without libraries.
-    let listed = Command::new("ldd")
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    !listed.is_ok_and(|status| status.success())
+/// Whether a program needs no libraries.
+pub(crate) fn is_static(path: &Path) -> bool {
+    // ldd fails for a program without libraries, and says so for one that may lie anywhere in memory.
+    let listed = Command::new("ldd").arg(path).stderr(Stdio::null()).output();
+    listed.is_ok_and(|said| {
+        !said.status.success()
+            || String::from_utf8_lossy(&said.stdout).contains("statically linked")
+    })
 }
 
 fn on_path(program: &str) -> bool {

@@ -1,7 +1,7 @@
 //! Steps: what runs, since when, and until when it may. A step over its budget is ended and named.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     thread,
@@ -32,6 +32,29 @@ pub(crate) fn run(what: &str, command: &mut Command, budget: Duration) -> Result
     let status = wait(&mut child, what, budget)?;
     if !status.success() {
         bail!("{what}: `{}` ended with {status}", text(command));
+    }
+    Ok(())
+}
+
+/// Runs a program that must end with 0 within its budget, and shows what it said only when it did not.
+pub(crate) fn run_quietly(what: &str, command: &mut Command, budget: Duration) -> Result<()> {
+    let mut child = start(command.stdout(Stdio::null()).stderr(Stdio::piped()))?;
+    let mut stderr = child.stderr.take().context("no pipe to the program")?;
+    let reader = thread::spawn(move || {
+        let mut said = String::new();
+        // Whatever could be read is better than nothing.
+        let _ = stderr.read_to_string(&mut said);
+        said
+    });
+    let waited = wait(&mut child, what, budget);
+    let said = reader.join().unwrap_or_default();
+    let status = waited?;
+    if !status.success() {
+        bail!(
+            "{what}: `{}` ended with {status}: {}",
+            text(command),
+            said.trim_end()
+        );
     }
     Ok(())
 }
@@ -101,6 +124,14 @@ mod tests {
                 .starts_with("the nap: not done within its budget"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn quiet_program_that_fails_is_quoted() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo the disk is full >&2; exit 3"]);
+        let error = run_quietly("packing", &mut command, Duration::from_secs(10)).unwrap_err();
+        assert!(error.to_string().contains("the disk is full"), "{error}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use self::action::Action;
 use crate::{
     build::{Profile, Workspace, product},
-    packages,
+    image, packages,
     step::{say, show},
 };
 
@@ -146,13 +146,12 @@ fn up(name: &str, shape: &Shape) -> Result<()> {
     ])?;
     let workspace = Workspace::find()?;
     let programs = programs::ensure(&workspace, shape.runtime)?;
-    let bin_dir = match std::env::var_os("BERTH_BIN_DIR") {
-        _ if shape.no_berth => None,
-        // Somebody has built it already.
-        Some(folder) => Some(PathBuf::from(folder)),
-        None => Some(product(&workspace, Profile::Dev)?),
+    let berth = if shape.no_berth {
+        None
+    } else {
+        Some(Berth::build(&workspace)?)
     };
-    reach::start(name, shape, &programs, bin_dir.as_deref())?;
+    reach::start(name, shape, &programs, berth.as_ref())?;
     show(&reach::ask(name, &holder::Order::Status)?);
     say(&format!(
         "{name} is up: `cargo xtask testbed{} kubectl -- get nodes`; `down` removes it",
@@ -163,6 +162,21 @@ fn up(name: &str, shape: &Shape) -> Result<()> {
         }
     ));
     Ok(())
+}
+
+/// Berth as a cluster gets it.
+#[derive(Debug)]
+struct Berth {
+    bin_dir: PathBuf,
+    image: PathBuf,
+}
+
+impl Berth {
+    fn build(workspace: &Workspace) -> Result<Self> {
+        let bin_dir = product(workspace, Profile::Dev)?;
+        let image = image::dev(workspace, &bin_dir)?;
+        Ok(Self { bin_dir, image })
+    }
 }
 
 impl Shape {

@@ -21,6 +21,7 @@ use tests_testbed::{
 use super::RuntimeName;
 use crate::{
     build::Workspace,
+    scratch::Scratch,
     step::{run, say},
 };
 
@@ -180,8 +181,7 @@ impl Module {
             return Ok(folder);
         }
         // Another build of the same may run: each has a folder of its own until it is complete.
-        let fresh = folder.with_extension(std::process::id().to_string());
-        fs::create_dir_all(&fresh).with_context(|| format!("create {}", fresh.display()))?;
+        let fresh = Scratch::beside(&folder)?;
         say(&format!(
             "building {} from its Go module, once (some minutes; needs the Go module proxy the first time)",
             self.name
@@ -190,34 +190,21 @@ impl Module {
             let mut command = Command::new(&go.program);
             command
                 .args(words)
-                .arg(fresh.join(name))
+                .arg(fresh.folder().join(name))
                 .arg(package)
                 .current_dir(&self.source)
                 .env("CGO_ENABLED", "0")
                 .env("GOFLAGS", "-mod=readonly")
                 .env("GOTOOLCHAIN", "local");
-            let built = run(&format!("building {name}"), &mut command, BUILD_BUDGET);
-            if let Err(error) = built {
-                let _ = fs::remove_dir_all(&fresh);
-                return Err(error).with_context(|| {
-                    format!(
-                        "build {name}; a folder of ready programs can be named by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
-                    )
-                });
-            }
+            run(&format!("building {name}"), &mut command, BUILD_BUDGET).with_context(|| {
+                format!(
+                    "build {name}; a folder of ready programs can be named by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
+                )
+            })?;
         }
-        complete(&fresh)?;
-        match fs::rename(&fresh, &folder) {
-            Err(error) if !folder.is_dir() => {
-                Err(error).with_context(|| format!("name {}", folder.display()))
-            }
-            // Somebody else was first with the same.
-            Err(_) => {
-                let _ = fs::remove_dir_all(&fresh);
-                Ok(folder)
-            }
-            Ok(()) => Ok(folder),
-        }
+        complete(fresh.folder())?;
+        fresh.complete(&folder)?;
+        Ok(folder)
     }
 
     fn key(&self, go: &Go, words: &[&str]) -> Result<String> {

@@ -1,13 +1,17 @@
 //! The tiers that need Kubernetes: its programs are built once from their pins, or named by the environment.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use tests_testbed::{ADDONS_VARIABLE, CONTAINERD_VARIABLE, KUBERNETES_VARIABLE};
+use tests_testbed::{
+    ADDONS_VARIABLE, CONTAINERD_VARIABLE, FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, KUBERNETES_VARIABLE,
+    NEXT_IMAGE_VARIABLE,
+};
 
 use super::in_namespaces;
 use crate::{
     build::{Profile, Workspace, executables, product},
+    image::Images,
     step,
     testbed::programs,
 };
@@ -26,6 +30,7 @@ const SHARED: &str = "cluster-shared";
 
 pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<()> {
     let kubernetes = programs::kubernetes(workspace)?;
+    let bin_dir = product(workspace, Profile::Dev)?;
     let words = [
         "test",
         "--no-run",
@@ -41,8 +46,7 @@ pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<()> {
         &words,
     )?;
     for program in &built {
-        // No program of the product is run in this tier yet.
-        let mut command = in_namespaces(workspace, program, Path::new("/nonexistent"))?;
+        let mut command = in_namespaces(workspace, program, &bin_dir)?;
         command
             .arg("--test-threads=2")
             .args(rest)
@@ -60,11 +64,8 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
     let kubernetes = programs::kubernetes(workspace)?;
     let containerd = programs::containerd(workspace)?;
     let addons = programs::addons(workspace)?;
-    let bin_dir = match std::env::var_os("BERTH_BIN_DIR") {
-        // Somebody has built it already.
-        Some(folder) => folder.into(),
-        None => product(workspace, Profile::Dev)?,
-    };
+    let bin_dir = product(workspace, Profile::Dev)?;
+    let images = Images::build(workspace, &bin_dir)?;
     let words = [
         "test",
         "--no-run",
@@ -87,7 +88,10 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
             .args(rest)
             .env(KUBERNETES_VARIABLE, &kubernetes)
             .env(CONTAINERD_VARIABLE, &containerd)
-            .env(ADDONS_VARIABLE, &addons);
+            .env(ADDONS_VARIABLE, &addons)
+            .env(IMAGE_VARIABLE, &images.dev)
+            .env(NEXT_IMAGE_VARIABLE, &images.next)
+            .env(FAR_IMAGE_VARIABLE, &images.far);
         let done = step::run("cluster tests", &mut command, CLUSTER_BUDGET);
         clean(workspace)?;
         done?;
