@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use crate::{
-    bench::BenchArgs, demo::DemoArgs, image::ImageArgs, soak::SoakArgs, testbed::TestbedArgs,
-    tier::TestArgs,
+    bench::BenchArgs, demo::DemoArgs, generate::GenerateArgs, image::ImageArgs, soak::SoakArgs,
+    testbed::TestbedArgs, tier::TestArgs,
 };
 
 /// Builds, tries, tests and measures Berth.
@@ -30,7 +30,9 @@ pub(crate) enum Task {
     Bench(BenchArgs),
     /// Everything that CI runs: format, lints, layout, all tests
     Ci,
-    /// Check the layout: dependency arrows, unsafe code, file names
+    /// Write the custom resource definitions from their types
+    Gen(GenerateArgs),
+    /// Check the layout: dependency arrows, unsafe code, file names, generated files
     Tidy,
     /// Check licences, duplicates and sources of dependencies (needs cargo-deny)
     Deny,

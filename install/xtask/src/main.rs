@@ -8,6 +8,7 @@ mod build;
 mod ci;
 mod demo;
 mod deny;
+mod generate;
 mod image;
 mod packages;
 mod scratch;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Task::Image(args) => image::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run_all(),
+        Task::Gen(args) => generate::run(&args),
         Task::Tidy => tidy::run(),
         Task::Deny => deny::run(),
         Task::Soak(args) => soak::run(&args),

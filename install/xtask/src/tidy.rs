@@ -1,4 +1,4 @@
-//! What the layout promises and no compiler checks: dependency arrows, where unsafe code is, how files are named.
+//! What the layout promises and no compiler checks: dependency arrows, where unsafe code is, how files are named, generated files.
 //!
 //! All findings are reported at once. Reads files only.
 
@@ -9,7 +9,7 @@ mod manifests;
 use anyhow::{Context, Result, bail};
 use cargo_metadata::MetadataCommand;
 
-use crate::step::say;
+use crate::{generate, step::say};
 
 /// Checks the whole tree.
 pub(crate) fn run() -> Result<()> {
@@ -21,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
     let packages = metadata.workspace_packages();
     let mut findings = arrows::check(&packages);
     findings.extend(manifests::check(&packages)?);
+    findings.extend(generate::check(metadata.workspace_root.as_std_path())?);
     findings.extend(files::check(metadata.workspace_root.as_std_path())?);
     for finding in &findings {
         say(finding);

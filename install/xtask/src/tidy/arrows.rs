@@ -40,7 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
-    ("install-init", &["cni-spec"]),
+    ("install-init", &["cni-spec", "proto-ids"]),
     ("xtask", &["tests-testbed", "proto-crd"]),
     ("tests-testbed", &[]),
     ("tests-cri", &["tests-testbed"]),
