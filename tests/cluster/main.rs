@@ -1,6 +1,10 @@
 //! The cluster tier: real nodes with kubelet, containerd and Berth. `cargo xtask test cluster` runs it.
 
 #[cfg(test)]
+mod mistakes;
+#[cfg(test)]
+mod node_life;
+#[cfg(test)]
 mod nodes;
 #[cfg(test)]
 mod pods;

@@ -100,6 +100,60 @@ pub(crate) fn pod_spec(node: &str) -> Value {
     })
 }
 
+/// Waits until the API server says of a node that it is not Ready, in these words.
+pub(crate) fn wait_not_ready(cluster: &Cluster, node: &str, words: &str) {
+    let what = format!("{node} being NotReady with {words:?}");
+    wait_patiently(&what, POD_DEADLINE, || {
+        let states = cluster.node_states();
+        let states = states.map_err(|error| Pending::because(format!("{error:#}")))?;
+        match states.get(node).and_then(|it| it.not_ready.as_deref()) {
+            Some(why) if why.contains(words) => Ok(()),
+            other => Err(Pending::because(format!("{other:?}"))),
+        }
+    })
+    .unwrap();
+}
+
+/// One of Berth's Pods on a node, as the API server has it.
+pub(crate) fn berth_pod(cluster: &Cluster, program: &str, node: &str) -> Value {
+    let selector = format!("app.kubernetes.io/name={program}");
+    let words = [
+        "--namespace=berth-system",
+        "get",
+        "pods",
+        "--selector",
+        &selector,
+    ];
+    let pods = cluster.kubectl_json(&words).unwrap();
+    let pods = pods["items"].as_array().unwrap();
+    let pod = pods.iter().find(|pod| pod["spec"]["nodeName"] == node);
+    pod.cloned().unwrap_or_default()
+}
+
+/// Waits until a container of the address daemon's Pod on a node has said these words, in whichever Pod is there.
+pub(crate) fn wait_said(cluster: &Cluster, node: &str, container: &str, words: &str) {
+    let what = format!("{container} of {node} saying {words:?}");
+    wait_patiently(&what, POD_DEADLINE, || {
+        let pod = berth_pod(cluster, "berth-ipamd", node);
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        let logs = [
+            "--namespace=berth-system",
+            "logs",
+            name,
+            "--container",
+            container,
+        ];
+        let log = cluster
+            .kubectl(&logs)
+            .map_err(|error| Pending::because(format!("{error:#}")))?;
+        if log.contains(words) {
+            return Ok(());
+        }
+        Err(Pending::because(log))
+    })
+    .unwrap();
+}
+
 /// Waits until a Pod of this name is Ready, and other than `not`: a UID, for one that takes another's place.
 pub(crate) fn wait_ready(cluster: &Cluster, pod: &str, not: &str) -> String {
     let what = format!("{pod} being Ready");
