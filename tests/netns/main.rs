@@ -36,4 +36,6 @@ mod store;
 #[cfg(test)]
 mod uplink;
 #[cfg(test)]
+mod version;
+#[cfg(test)]
 mod wire;

@@ -1,5 +1,10 @@
 //! STATUS: whether an ADD could succeed, and what keeps it from it.
 
+use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::plugin::{Answer, Call};
 use tests::site::{Ask, Setup, Site};
@@ -7,9 +12,32 @@ use tests::wait::{holds, wait_until};
 use tests_testbed::Net;
 
 fn status(site: &Site) -> Answer {
+    site.run("berth", &patient(site, 1))
+}
+
+/// A STATUS that waits so long for a daemon that is away.
+fn patient(site: &Site, seconds: u32) -> Call {
     let mut config = site.config("1.1.0", &site.networks());
-    config["timeouts"] = json!({"allocateSeconds": 1});
-    site.run("berth", &Call::bare("STATUS").config(&config))
+    config["timeouts"] = json!({"statusSeconds": seconds});
+    Call::bare("STATUS").config(&config)
+}
+
+/// A daemon's socket, with nobody behind it.
+fn dead_socket(site: &Site) -> (UnixListener, PathBuf) {
+    let path = site.node().path("/run/berth/ipamd.sock");
+    // A daemon that was killed leaves its own.
+    fs::remove_file(&path).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    (listener, path)
+}
+
+/// The next connection to it.
+fn accept(listener: &UnixListener) -> UnixStream {
+    wait_until("STATUS asks", || {
+        let accepted = listener.accept().map_err(|error| error.to_string());
+        accepted.map(|(stream, _)| stream)
+    })
 }
 
 #[test]
@@ -30,6 +58,58 @@ fn daemon_that_is_away_is_50_until_it_is_back() {
     assert!(fault.text().contains("ipamd"), "{fault:?}");
     site.start_ipamd();
     status(&site).silence();
+}
+
+#[test]
+fn daemon_that_is_away_is_waited_for_as_long_as_configured() {
+    let site = Site::serving("st-long");
+    site.kill_ipamd();
+    let begun = Instant::now();
+    let fault = site.run("berth", &patient(&site, 2)).fault();
+    assert_eq!(fault.code, 50, "{fault:?}");
+    // The last pause would lead beyond the deadline.
+    assert!(begun.elapsed() >= Duration::from_millis(1400));
+}
+
+#[test]
+fn daemon_that_is_restarted_during_status_is_waited_for() {
+    let site = Site::serving("st-restart");
+    site.kill_ipamd();
+    let (listener, path) = dead_socket(&site);
+    let mut running = patient(&site, 300).start(site.command(Path::new("berth")));
+    // Asked while the old daemon was going: accepted and dropped.
+    drop(accept(&listener));
+    drop(listener);
+    fs::remove_file(path).unwrap();
+    assert!(running.is_running());
+    site.start_ipamd();
+    running.finish().silence();
+}
+
+#[test]
+fn daemon_that_takes_the_place_of_a_hung_one_is_found_during_status() {
+    let site = Site::serving("st-hung");
+    site.kill_ipamd();
+    let (listener, path) = dead_socket(&site);
+    let running = patient(&site, 300).start(site.command(Path::new("berth")));
+    // Never answered, and never closed: who insists comes again.
+    let first = accept(&listener);
+    let second = accept(&listener);
+    fs::remove_file(path).unwrap();
+    site.start_ipamd();
+    running.finish().silence();
+    drop((first, second));
+}
+
+#[test]
+fn definite_refusal_is_answered_at_once() {
+    let mut setup = Setup::default();
+    setup.pools.pop();
+    let site = Site::build("st-definite", setup);
+    let begun = Instant::now();
+    let fault = site.run("berth", &patient(&site, 600)).fault();
+    assert_eq!(fault.code, 50, "{fault:?}");
+    assert!(begun.elapsed() < Duration::from_secs(300));
 }
 
 #[test]

@@ -10,7 +10,12 @@ use proto_ipam::refusal::Refusal;
 use proto_ipam::v1;
 use proto_ipam::v1::admin_client::AdminClient;
 use proto_ipam::v1::ipam_client::IpamClient;
+use proto_ipam::version::KEY;
 use tokio::net::UnixStream;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::wait::{PATIENCE, wait_at_most};
@@ -19,7 +24,24 @@ use crate::wait::{PATIENCE, wait_at_most};
 #[derive(Clone, Debug)]
 pub struct Client {
     socket: PathBuf,
+    claim: Claim,
 }
+
+/// The release that a client names; none, as an operator's tool.
+#[derive(Clone, Debug, Default)]
+struct Claim(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Claim {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, tonic::Status> {
+        if let Some(release) = &self.0 {
+            request.metadata_mut().insert(KEY, release.clone());
+        }
+        Ok(request)
+    }
+}
+
+/// A connection over which a client names its release.
+type Line = InterceptedService<Channel, Claim>;
 
 /// One call, long enough for a daemon that recovers.
 const CALL: Duration = Duration::from_secs(20);
@@ -29,12 +51,20 @@ impl Client {
     pub fn new(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
+            claim: Claim::default(),
         }
+    }
+
+    /// Names this release in every call, as a plugin does.
+    #[must_use]
+    pub fn of_release(mut self, release: &str) -> Self {
+        self.claim = Claim(Some(release.parse().unwrap()));
+        self
     }
 
     fn call<T>(
         &self,
-        work: impl AsyncFnOnce(Channel) -> Result<tonic::Response<T>, tonic::Status>,
+        work: impl AsyncFnOnce(Line) -> Result<tonic::Response<T>, tonic::Status>,
     ) -> Result<T, tonic::Status> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -52,7 +82,8 @@ impl Client {
                 .connect_with_connector(connector)
                 .await
                 .map_err(|error| tonic::Status::unavailable(error.to_string()))?;
-            work(channel).await.map(tonic::Response::into_inner)
+            let line = InterceptedService::new(channel, self.claim.clone());
+            work(line).await.map(tonic::Response::into_inner)
         })
     }
 
@@ -94,6 +125,14 @@ impl Client {
                 })
                 .await
         })
+    }
+
+    /// Ipam.Check.
+    ///
+    /// # Errors
+    /// What the daemon answers, or that it cannot be reached.
+    pub fn check(&self, request: v1::CheckRequest) -> Result<v1::CheckResponse, tonic::Status> {
+        self.call(async |channel| IpamClient::new(channel).check(request).await)
     }
 
     /// Ipam.Collect.
