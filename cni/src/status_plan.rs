@@ -81,6 +81,7 @@ fn daemon(answer: &StatusResponse) -> Vec<String> {
             Phase::Recovering => "is recovering",
             Phase::ReadOnly => "cannot write its store",
             Phase::Damaged => "has a damaged store",
+            Phase::NoRack => "has no rack to take addresses of",
             Phase::Serving | Phase::Unspecified => "does not say whether it serves",
         };
         reasons.push(format!("berth-ipamd {state}: {}", answer.message));
@@ -170,6 +171,7 @@ mod tests {
             Phase::Recovering,
             Phase::ReadOnly,
             Phase::Damaged,
+            Phase::NoRack,
         ] {
             let answer = StatusResponse {
                 phase: phase.into(),

@@ -19,7 +19,7 @@ use ipamd_daemon::{chain, uds};
 use tracing::{error, info};
 
 use crate::args::Args;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Overrides};
 use crate::ledger::{LedgerConfig, LedgerHandle, LedgerPaths, Phase};
 use crate::metrics::Metrics;
 use crate::privilege;
@@ -35,14 +35,14 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs the daemon until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let config = config::load(&args.config)?;
+    let config = config::load(&args.config, &args.overrides)?;
     let capabilities = privilege::reduce(config.probes())?;
     log_start(&config, &capabilities);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .build()?;
-    runtime.block_on(serve(config, capabilities))
+    runtime.block_on(serve(config, args.overrides.clone(), capabilities))
 }
 
 fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
@@ -98,17 +98,22 @@ impl Groups {
     }
 }
 
-async fn serve(config: Config, capabilities: BTreeSet<String>) -> anyhow::Result<()> {
+async fn serve(
+    config: Config,
+    overrides: Overrides,
+    capabilities: BTreeSet<String>,
+) -> anyhow::Result<()> {
     let (root, mut supervisor) = Tasks::new();
     let signals = spawn_signals(&root)?;
     let groups = Groups::new(root);
     let incoming = uds::bind(&config.socket)?.into_incoming();
-    let (ledger, task) = crate::ledger::ledger(ledger_config(&config));
+    let (ledger, task) = crate::ledger::ledger(ledger_config(&config, &overrides));
     let metrics = Metrics::new(&ledger, &capabilities);
     let readiness = Arc::new(Readiness::new("recovering"));
 
     let reloader = Reloader {
         config: config.clone(),
+        overrides,
         ledger: ledger.clone(),
         reloads: metrics.reloads.clone(),
     };
@@ -185,14 +190,14 @@ fn spawn_readiness(tasks: &Tasks, ledger: LedgerHandle, readiness: Arc<Readiness
     });
 }
 
-fn ledger_config(config: &Config) -> LedgerConfig {
+fn ledger_config(config: &Config, overrides: &Overrides) -> LedgerConfig {
     LedgerConfig {
         settings: config.settings.clone(),
         paths: LedgerPaths {
             store: config.store.clone(),
             spool: config.spool.clone(),
             results: config.cni_results.clone(),
-            boot_id: crate::clock::BOOT_ID.into(),
+            boot_id: overrides.boot_id_file.clone(),
         },
         ports: crate::links::by_netlink(),
     }

@@ -10,6 +10,7 @@ use crate::commands::{
     CheckConfigArgs, ClientArgs, ExportArgs, FsckArgs, ImportArgs, ListArgs, ReleaseArgs,
     ReserveArgs, WhoArgs, WhyArgs,
 };
+use crate::config::Overrides;
 
 /// Keeps the addresses of this node's Pods. Without a command it is the daemon.
 #[derive(Debug, Parser)]
@@ -24,6 +25,9 @@ pub(crate) struct Args {
         global = true
     )]
     pub(crate) config: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
 
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,
@@ -88,5 +92,7 @@ mod tests {
         ]);
         assert!(matches!(args.command, Some(Command::List(_))));
         assert_eq!(args.config, PathBuf::from("/x.toml"));
+        let args = Args::parse_from(["berth-ipamd", "--node", "n1", "--metrics", "0.0.0.0:9421"]);
+        assert_eq!(args.overrides.node.unwrap().as_str(), "n1");
     }
 }

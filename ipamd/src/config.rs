@@ -5,6 +5,7 @@
 
 mod check;
 mod file;
+mod overrides;
 mod problem;
 mod value;
 
@@ -12,11 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipamd_core::ValidSettings;
+use ipamd_core::{NodeRack, RackUnknown, ValidSettings};
 use ipamd_daemon::http::HttpAddress;
 
 use crate::wire::WireSettings;
 
+use check::Given;
+pub(crate) use overrides::Overrides;
 pub(crate) use problem::LoadConfigError;
 use problem::Problems;
 
@@ -29,6 +32,8 @@ const DEFAULT_STORE: &str = "/var/lib/berth/ipamd";
 /// Where libcni keeps the results it was given: evidence when a lost store is rebuilt.
 const DEFAULT_CNI_RESULTS: &str = "/var/lib/cni/results";
 const DEFAULT_METRICS: &str = "127.0.0.1:9421";
+/// The label of a Node that says its rack.
+const DEFAULT_RACK_LABEL: &str = "topology.berth.dev/rack";
 const DEFAULT_AUDIT_KEEP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Neighbours forget an ARP entry within minutes; switches commonly within five.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);
@@ -50,18 +55,42 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<HttpAddress>,
     /// How the wire is asked and listened to.
     pub(crate) probe: WireSettings,
-    /// What the book works by.
+    /// What is read from the cluster; `None`: nothing, the daemon stands alone.
+    pub(crate) kubernetes: Option<Kubernetes>,
+    /// What the book works by; with [`Self::kubernetes`] without a rack, until the cluster was asked.
     pub(crate) settings: ValidSettings,
 }
 
+/// What is read from the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kubernetes {
+    /// The label of the own Node that says the rack.
+    pub(crate) rack_label: Box<str>,
+}
+
+impl Kubernetes {
+    /// The rack before anybody was asked.
+    pub(crate) fn not_asked_yet(&self) -> NodeRack {
+        NodeRack::Unknown(Box::new(RackUnknown {
+            cause: format!(
+                "the API server is being asked for the label {} of this node",
+                self.rack_label
+            ),
+            advice: "try again in a moment".to_owned(),
+            passing: true,
+        }))
+    }
+}
+
 impl Config {
-    /// Whether any address of this rack is probed.
+    /// Whether any address is probed, or may be later: which pools a node gets from the cluster is not known at its start.
     pub(crate) fn probes(&self) -> bool {
         let settings = self.settings.settings();
-        settings
-            .pools
-            .iter()
-            .any(|pool| pool.probe && pool.rack == settings.rack)
+        let mut pools = settings.pools.iter();
+        match self.kubernetes {
+            None => pools.any(|pool| pool.probe && settings.uses(pool)),
+            Some(_) => settings.pools.is_empty() || pools.any(|pool| pool.probe),
+        }
     }
 
     /// What of `new` cannot take effect while the daemon runs, one line each.
@@ -88,6 +117,11 @@ impl Config {
             path(&new.cni_results),
         );
         compare("metrics", metrics(self), metrics(new));
+        let label = |config: &Self| {
+            let label = config.kubernetes.as_ref().map(|on| &*on.rack_label);
+            label.unwrap_or("none").to_owned()
+        };
+        compare("kubernetes.rack_label", label(self), label(new));
         if self.probe != new.probe {
             lines.push("[probe] changes".to_owned());
         }
@@ -105,21 +139,25 @@ impl Config {
 ///
 /// # Errors
 /// When it cannot be read, or says anything it should not.
-pub(crate) fn load(path: &Path) -> Result<Config, LoadConfigError> {
+pub(crate) fn load(path: &Path, overrides: &Overrides) -> Result<Config, LoadConfigError> {
     let input = fs::read_to_string(path).map_err(|source| LoadConfigError::Read {
         path: path.into(),
         source,
     })?;
     let host_name = nix::unistd::gethostname().ok();
     let host_name = host_name.and_then(|name| name.into_string().ok());
-    parse(path, &input, host_name.as_deref())
+    let given = Given {
+        overrides,
+        host_name: host_name.as_deref(),
+    };
+    parse(path, &input, given)
 }
 
 /// Checks the text of a configuration file.
-fn parse(path: &Path, input: &str, host_name: Option<&str>) -> Result<Config, LoadConfigError> {
+fn parse(path: &Path, input: &str, given: Given<'_>) -> Result<Config, LoadConfigError> {
     let mut problems = Problems::new(path, input);
     let file = file::parse(input, &mut problems);
-    match check::check(path, &file, host_name, &mut problems) {
+    match check::check(path, &file, given, &mut problems) {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(problems.into_error()),
     }

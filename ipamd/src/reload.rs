@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
-use crate::config::{self, Config, LoadConfigError};
+use crate::config::{self, Config, LoadConfigError, Overrides};
 use crate::ledger::{LedgerError, LedgerHandle, Unavailable};
 use crate::metrics::{ReloadLabels, ReloadResult};
 use crate::wire::Guard;
@@ -79,6 +79,8 @@ impl ReloadHandle {
 pub(crate) struct Reloader {
     /// The configuration that is in force.
     pub(crate) config: Config,
+    /// What goes before the file.
+    pub(crate) overrides: Overrides,
     /// Who works by it.
     pub(crate) ledger: LedgerHandle,
     /// Counts them.
@@ -147,7 +149,7 @@ impl Reloader {
         &mut self,
         guarded: &watch::Sender<Arc<[Guard]>>,
     ) -> Result<Vec<String>, ReloadError> {
-        let new = config::load(&self.config.path)?;
+        let new = config::load(&self.config.path, &self.overrides)?;
         let needs_restart = self.config.needs_restart(&new);
         if !needs_restart.is_empty() {
             return Err(ReloadError::NeedsRestart(needs_restart));

@@ -70,7 +70,7 @@ impl Guard {
     pub(crate) fn of(settings: &ValidSettings) -> Arc<[Self]> {
         let settings = settings.settings();
         (settings.pools.iter())
-            .filter(|pool| pool.probe && pool.rack == settings.rack)
+            .filter(|pool| pool.probe && settings.uses(pool))
             .map(|pool| Self {
                 network: pool.network.clone(),
                 subnet: pool.subnet,

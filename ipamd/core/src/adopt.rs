@@ -68,6 +68,17 @@ pub enum AdoptError {
         /// Who has it.
         holder: Box<Holder>,
     },
+    /// Its addresses are in no pool of this node, whose rack is not known.
+    #[error("interface {ifname} of sandbox {} has {}, which is in no pool of this node, and the node's rack is not known",
+        .attachment.sandbox, joined(.addresses))]
+    NoRack {
+        /// The CNI ADD.
+        attachment: Attachment,
+        /// The interface.
+        ifname: IfName,
+        /// Its addresses.
+        addresses: Vec<IpAddr>,
+    },
     /// The identity has other addresses in the book, attached to a sandbox.
     #[error("interface {ifname} of sandbox {} belongs to {identity}, which has {} on sandbox {}",
         .attachment.sandbox, joined(.bound), .other.sandbox)]
@@ -130,7 +141,14 @@ impl Book {
                     let network = &interface.network;
                     draft.dissolve(network, &identity, own, Ended::Attached, Rest::Quarantine);
                 }
-                let binding = interface.binding(self.rack(), &identity, addresses, now);
+                let rack = self.rack_of(&interface.network, &interface.addresses);
+                // What is in no pool is never handed out: nothing is lost.
+                let rack = rack.ok_or_else(|| AdoptError::NoRack {
+                    attachment: interface.attachment.clone(),
+                    ifname: interface.ifname.clone(),
+                    addresses: interface.addresses.clone(),
+                })?;
+                let binding = interface.binding(rack, &identity, addresses, now);
                 match nobody_or_unnamed {
                     Some(unnamed) => {
                         draft.rename(&interface.network, unnamed, (&identity, &binding));
@@ -211,7 +229,7 @@ impl AdoptedInterface {
 
     fn binding(
         &self,
-        rack: &Arc<RackName>,
+        rack: Arc<RackName>,
         identity: &Identity,
         addresses: Addresses,
         now: Timestamp,
@@ -219,7 +237,7 @@ impl AdoptedInterface {
         Binding {
             addresses,
             mac: self.mac,
-            rack: Arc::clone(rack),
+            rack,
             origin: self.origin(identity),
             reservation: None,
             since: now,

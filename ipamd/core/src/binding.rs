@@ -194,14 +194,13 @@ impl Binding {
     }
 
     /// The binding in memory; `own_rack` is shared where it is the record's.
-    pub(crate) fn from_record(record: &BindingRecord, own_rack: &Arc<RackName>) -> Self {
+    pub(crate) fn from_record(record: &BindingRecord, own_rack: Option<&Arc<RackName>>) -> Self {
         Self {
             addresses: record.addresses.iter().copied().collect(),
             mac: record.mac,
-            rack: if record.rack == **own_rack {
-                Arc::clone(own_rack)
-            } else {
-                Arc::new(record.rack.clone())
+            rack: match own_rack {
+                Some(own) if record.rack == **own => Arc::clone(own),
+                _ => Arc::new(record.rack.clone()),
             },
             origin: record.origin.clone(),
             reservation: record.reservation.as_deref().map(Box::from),

@@ -14,6 +14,8 @@ use proto_ids::{Attachment, Identity, NetworkName, RackName};
 
 use crate::binding::{Addresses, Binding, State};
 use crate::change::{AddressRecord, AddressUse, Change, ConflictRecord, Record, RecordKey};
+use crate::pool::Pool;
+use crate::rack::{NodeRack, RackUnknown};
 use crate::refusal::Holder;
 use crate::settings::ValidSettings;
 
@@ -24,7 +26,8 @@ pub(crate) use pool_book::{PoolBook, Tally};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {
     settings: ValidSettings,
-    rack: Arc<RackName>,
+    /// Shared by the bindings of this rack.
+    rack: Result<Arc<RackName>, RackUnknown>,
     networks: BTreeMap<NetworkName, Network>,
     attachments: BTreeMap<Attachment, BTreeSet<(NetworkName, Identity)>>,
 }
@@ -62,14 +65,21 @@ impl Book {
     /// A book in which every address is as good as new.
     pub fn new(settings: ValidSettings) -> Self {
         let mut pools: BTreeMap<NetworkName, Vec<PoolBook>> = BTreeMap::new();
-        for (index, pool) in settings.settings().pools.iter().enumerate() {
+        let all = settings.settings();
+        let own = |(_, pool): &(usize, &Pool)| all.owns(pool);
+        for (index, pool) in all.pools.iter().enumerate().filter(own) {
             pools
                 .entry(pool.network.clone())
                 .or_default()
                 .push(PoolBook::new(settings.clone(), index));
         }
         Self {
-            rack: Arc::new(settings.settings().rack.clone()),
+            rack: match &all.rack {
+                NodeRack::Configured(rack) | NodeRack::Labelled { rack, .. } => {
+                    Ok(Arc::new(rack.clone()))
+                }
+                NodeRack::Unknown(unknown) => Err((**unknown).clone()),
+            },
             networks: pools
                 .into_iter()
                 .map(|(name, pools)| (name, Network::new(pools)))
@@ -143,7 +153,7 @@ impl Book {
     fn put(&mut self, record: &Record) {
         match record {
             Record::Binding(record) => {
-                let binding = Binding::from_record(record, &self.rack);
+                let binding = Binding::from_record(record, self.rack.as_ref().ok());
                 self.forget_attachment(&record.network, &record.identity);
                 if let State::Attached(attached) = &binding.state {
                     self.attachments
@@ -243,13 +253,31 @@ impl Book {
         addresses.iter().filter_map(claims).collect()
     }
 
-    pub(crate) fn rack(&self) -> &Arc<RackName> {
-        &self.rack
+    /// The rack of this node, or why it is not known.
+    pub(crate) const fn rack(&self) -> Result<&Arc<RackName>, &RackUnknown> {
+        self.rack.as_ref()
     }
 
-    /// Every network and rack that has a pool.
+    /// The rack that addresses which are bound here belong to: this node's, and where that is not known, their pool's.
+    pub(crate) fn rack_of(
+        &self,
+        network: &NetworkName,
+        addresses: &[IpAddr],
+    ) -> Option<Arc<RackName>> {
+        if let Ok(rack) = &self.rack {
+            return Some(Arc::clone(rack));
+        }
+        let network = self.network(network)?;
+        let pool = addresses
+            .iter()
+            .find_map(|&address| network.pool_of(address))?;
+        Some(Arc::new(pool.pool().rack.clone()))
+    }
+
+    /// Every network and rack in which this node has a pool.
     pub(crate) fn configured(&self) -> Vec<(NetworkName, RackName)> {
-        let pools = self.settings.settings().pools.iter();
+        let settings = self.settings.settings();
+        let pools = settings.pools.iter().filter(|pool| settings.owns(pool));
         let pairs: BTreeSet<_> = pools
             .map(|pool| (pool.network.clone(), pool.rack.clone()))
             .collect();

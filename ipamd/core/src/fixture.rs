@@ -33,6 +33,7 @@ pub(crate) fn pool(name: &str, network: &str, subnet: &str, ranges: &[&str]) -> 
         name: name.parse::<PoolName>().unwrap(),
         network: network.parse().unwrap(),
         rack: "a".parse().unwrap(),
+        node: None,
         subnet: subnet.parse().unwrap(),
         ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
         exclude: Vec::new(),

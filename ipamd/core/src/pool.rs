@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use proto_ids::{NetworkName, PoolName, RackName, Route};
+use proto_ids::{NetworkName, NodeName, PoolName, RackName, Route};
 
 use crate::range::{AddressRange, AddressSet, Family, bits};
 
@@ -17,6 +17,8 @@ pub struct Pool {
     pub network: NetworkName,
     /// The rack it belongs to.
     pub rack: RackName,
+    /// The node whose alone it is; `None`: whoever has this configuration.
+    pub node: Option<NodeName>,
     /// The subnet configured on the rack's switch.
     pub subnet: IpNet,
     /// What may be handed out; empty: the whole subnet.

@@ -21,11 +21,11 @@ pub struct ProbeCandidate {
 impl Book {
     /// Of every pool of this rack that wants probing: the `per_pool` addresses that would be handed out next, in order.
     pub fn probe_candidates(&self, per_pool: usize) -> Vec<ProbeCandidate> {
-        let rack = self.rack();
+        let settings = self.settings().settings();
         self.networks()
             .flat_map(|(name, network)| {
                 let pools = network.pools.iter();
-                let wanted = pools.filter(|pool| pool.pool().probe && pool.pool().rack == **rack);
+                let wanted = pools.filter(|pool| pool.pool().probe && settings.uses(pool.pool()));
                 wanted.flat_map(move |pool| {
                     pool.free()
                         .take(per_pool)
@@ -46,7 +46,7 @@ impl Book {
         after: Option<(&NetworkName, IpAddr)>,
         limit: usize,
     ) -> Vec<ProbeCandidate> {
-        let rack = self.rack();
+        let settings = self.settings().settings();
         self.networks()
             .filter(|(name, _)| after.is_none_or(|(last, _)| *name >= last))
             .flat_map(|(name, network)| {
@@ -63,7 +63,7 @@ impl Book {
                     .filter(|&address| {
                         network
                             .pool_of(address)
-                            .is_some_and(|pool| pool.pool().probe && pool.pool().rack == **rack)
+                            .is_some_and(|pool| pool.pool().probe && settings.uses(pool.pool()))
                     })
                     .map(move |address| ProbeCandidate {
                         network: name.clone(),

@@ -14,6 +14,8 @@ pub enum Reason {
     InvalidRequest,
     /// No pool for the network in this rack.
     NoPool,
+    /// Not known yet where the node is; the same request may be granted in a moment.
+    NotYet,
     /// No free address.
     Exhausted,
     /// Somebody else has the address.

@@ -161,7 +161,7 @@ fn reserve_for(
     let reserved = Binding {
         addresses,
         mac: choice.mac(addresses, request.mac)?,
-        rack: Arc::clone(choice.book.rack()),
+        rack: Arc::clone(choice.rack),
         origin: Origin::Reserved,
         reservation,
         since: draft.now(),

@@ -3,14 +3,16 @@
 mod check;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_ids::{Identity, NodeName, PoolName, RackName};
+use proto_ids::{Identity, NetworkName, NodeName, PoolName};
 
 use crate::binding::Origin;
 use crate::pool::Pool;
-use crate::range::AddressSet;
+use crate::rack::NodeRack;
+use crate::range::{AddressSet, Family, bits};
 use crate::rule::{self, Hold, Rule};
 
 /// What the operator configured for this node, as typed.
@@ -19,7 +21,7 @@ pub struct Settings {
     /// This node.
     pub node: NodeName,
     /// The rack of this node; addresses are taken from its pools only.
-    pub rack: RackName,
+    pub rack: NodeRack,
     /// All pools, in the order in which they are used.
     pub pools: Vec<Pool>,
     /// Stickiness rules; the first that fits decides.
@@ -104,11 +106,20 @@ impl Settings {
                 );
             }
         }
-        if !self.pools.is_empty() && self.pools.iter().all(|pool| pool.rack != self.rack) {
+        // A label says what it says; that there is no pool for it is told when somebody asks.
+        if let NodeRack::Configured(rack) = &self.rack
+            && !self.pools.is_empty()
+            && !self.pools.iter().any(|pool| self.uses(pool))
+        {
+            let node = if self.pools.iter().any(|pool| pool.rack == *rack) {
+                format!(" and node {}", self.node)
+            } else {
+                String::new()
+            };
             errors.push(SettingsError {
                 subject: Subject::Node,
                 field: "rack",
-                reason: format!("no pool belongs to rack {}", self.rack),
+                reason: format!("no pool belongs to rack {rack}{node}"),
             });
         }
         if !errors.is_empty() {
@@ -150,6 +161,39 @@ impl ValidSettings {
     /// The settings as typed.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// The same on a node of this rack.
+    #[must_use]
+    pub fn with_rack(&self, rack: NodeRack) -> Self {
+        if self.settings().rack == rack {
+            return self.clone();
+        }
+        // Nothing that was checked depends on what a label says.
+        Self(Arc::new(Checked {
+            settings: Settings {
+                rack,
+                ..self.settings().clone()
+            },
+            usable: self.0.usable.clone(),
+        }))
+    }
+
+    /// The pool of another node that has an address, and that node.
+    pub(crate) fn other_node_with(
+        &self,
+        network: &NetworkName,
+        address: IpAddr,
+    ) -> Option<(&PoolName, &NodeName)> {
+        let settings = self.settings();
+        let has = |(index, pool): &(usize, &Pool)| {
+            pool.network == *network
+                && pool.family() == Family::of(address)
+                && !settings.owns(pool)
+                && self.usable(*index).contains(bits(address))
+        };
+        let (_, pool) = settings.pools.iter().enumerate().find(has)?;
+        Some((&pool.name, pool.node.as_ref()?))
     }
 
     /// What the pool at this place hands out.

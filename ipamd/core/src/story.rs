@@ -84,12 +84,13 @@ impl Book {
                 None => told.push(format!(
                     "{address} is in no configured pool: no new Pod gets it."
                 )),
-                Some(pool) if pool.rack != **self.rack() => told.push(format!(
-                    "{address} belongs to rack {}, this node to rack {}: the next Pod gets another address.",
-                    pool.rack,
-                    self.rack()
-                )),
-                Some(_) => {}
+                Some(pool) => match self.rack() {
+                    Ok(rack) if pool.rack != **rack => told.push(format!(
+                        "{address} belongs to rack {}, this node to rack {rack}: the next Pod gets another address.",
+                        pool.rack
+                    )),
+                    _ => {}
+                },
             }
         }
         told

@@ -1,6 +1,7 @@
 //! The endpoint for monitoring: `/metrics` (`OpenMetrics` text), `/healthz` (the process answers), `/readyz` (it does its work).
 //!
-//! Read-only and without secrets, but still never offered beyond the node: a TCP address must be a loopback one. Number
+//! Read-only and without secrets, but still not offered beyond the node by accident: a TCP address is a loopback one, but
+//! where somebody says on purpose that it is not ([`HttpAddress::parse_exposed`]). Number
 //! of connections and time for a request are bounded, so that a stuck scraper costs nothing.
 
 use std::convert::Infallible;
@@ -42,7 +43,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// Where the endpoint listens: `127.0.0.1:9421`, `[::1]:9421` or `unix:/run/berth/metrics.sock`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HttpAddress {
-    /// A loopback address and port.
+    /// An address and port, mostly of the loopback.
     Tcp(SocketAddr),
     /// A unix socket, mode 0600.
     Unix(PathBuf),
@@ -76,10 +77,12 @@ pub enum ParseHttpAddressError {
     },
 }
 
-impl FromStr for HttpAddress {
-    type Err = ParseHttpAddressError;
-
-    fn from_str(text: &str) -> Result<Self, ParseHttpAddressError> {
+impl HttpAddress {
+    /// An address that other hosts may reach too. Whoever reaches it reads everything there, without authentication.
+    ///
+    /// # Errors
+    /// When the text is no address.
+    pub fn parse_exposed(text: &str) -> Result<Self, ParseHttpAddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
             if !path.starts_with('/') {
                 return Err(ParseHttpAddressError::RelativePath { text: text.into() });
@@ -89,10 +92,20 @@ impl FromStr for HttpAddress {
         let address: SocketAddr = text
             .parse()
             .map_err(|_| ParseHttpAddressError::Form { text: text.into() })?;
-        if !address.ip().is_loopback() {
-            return Err(ParseHttpAddressError::NotLoopback { address });
-        }
         Ok(Self::Tcp(address))
+    }
+}
+
+impl FromStr for HttpAddress {
+    type Err = ParseHttpAddressError;
+
+    fn from_str(text: &str) -> Result<Self, ParseHttpAddressError> {
+        match Self::parse_exposed(text)? {
+            Self::Tcp(address) if !address.ip().is_loopback() => {
+                Err(ParseHttpAddressError::NotLoopback { address })
+            }
+            address => Ok(address),
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn run(
     output: Output,
 ) -> Result<Answer, CommandError> {
     let path = own.file.as_ref().unwrap_or(&args.config);
-    let config = config::load(path)?;
+    let config = config::load(path, &args.overrides)?;
     let settings = config.settings.settings();
     let checked = Checked {
         file: path.display().to_string(),

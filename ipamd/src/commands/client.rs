@@ -58,7 +58,7 @@ impl Client {
 /// Where the daemon is to be found. An unreadable configuration does not keep an operator from asking it.
 pub(crate) fn socket(args: &Args) -> PathBuf {
     let told = args.client.socket.clone();
-    told.or_else(|| Some(config::load(&args.config).ok()?.socket))
+    told.or_else(|| Some(config::load(&args.config, &args.overrides).ok()?.socket))
         .unwrap_or_else(|| config::DEFAULT_SOCKET.into())
 }
 

@@ -7,7 +7,6 @@ use proto_ipam::v1;
 use super::error::CommandError;
 use super::output::print_remark;
 use crate::args::Args;
-use crate::clock;
 use crate::config;
 use crate::ledger::offline::{Offline, OpenOfflineError};
 use crate::server::{
@@ -24,10 +23,9 @@ pub(super) struct StoreReader {
 impl StoreReader {
     /// Opens the store that the configuration names.
     pub(super) fn open(args: &Args, socket: &Path) -> Result<Self, CommandError> {
-        let config = config::load(&args.config)?;
+        let config = config::load(&args.config, &args.overrides)?;
         let folder = config.store;
-        let boot_id = Path::new(clock::BOOT_ID);
-        match Offline::open(&folder, config.settings, boot_id) {
+        match Offline::open(&folder, config.settings, &args.overrides.boot_id_file) {
             Ok(store) => Ok(Self {
                 store,
                 remark: Some(format!(

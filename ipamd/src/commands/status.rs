@@ -99,6 +99,7 @@ const fn phase_word(phase: Phase) -> &'static str {
         Phase::Recovering => "recovering",
         Phase::ReadOnly => "read-only",
         Phase::Damaged => "damaged",
+        Phase::NoRack => "no-rack",
     }
 }
 
@@ -110,7 +111,11 @@ fn describe(status: &Status) -> String {
     let mut text = format!(
         "node {}, rack {}, version {}\nphase {}{}\ncapabilities {capabilities}\n\n",
         status.node,
-        status.rack,
+        if status.rack.is_empty() {
+            "unknown"
+        } else {
+            &status.rack
+        },
         status.version,
         status.phase,
         if status.message.is_empty() {

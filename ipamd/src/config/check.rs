@@ -2,18 +2,23 @@
 //!
 //! Never stops at the first problem.
 
+mod home;
+
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ipamd_core::{Hold, Pattern, Pool, Rule, Settings, SettingsError, Subject};
+use ipamd_core::{Hold, NodeRack, Pattern, Pool, Rule, Settings, SettingsError, Subject};
 use ipamd_daemon::http::HttpAddress;
-use proto_ids::{NodeName, RackName, Route};
+use proto_ids::{NodeName, Route};
 use proto_ipam::tombstone;
 use toml::Spanned;
 
+use home::{Home, kubernetes, rack};
+
 use super::file::{Daemon, File, PoolSection, ProbeSection, RouteSection, RuleSection, Text};
+use super::overrides::Overrides;
 use super::problem::Problems;
 use super::value::{Noted, duration, number, parse, parse_all, parse_optional};
 use super::{
@@ -30,28 +35,44 @@ const WIRE_PERIOD: (Duration, Duration) = (
     Duration::from_secs(7 * 24 * 60 * 60),
 );
 
+/// What is known besides the file.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// What was typed.
+    pub(super) overrides: &'a Overrides,
+    /// The host's name, where it can be read.
+    pub(super) host_name: Option<&'a str>,
+}
+
 /// The configuration; `None` when a part is missing. Problems may have been noted either way.
 pub(super) fn check(
     path: &Path,
     file: &File,
-    host_name: Option<&str>,
+    given: Given<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Config> {
-    let rack = file
-        .daemon
-        .as_ref()
-        .and_then(|daemon| rack(daemon, problems));
-    let (pools, sections) = pools(file, rack.as_ref(), problems);
+    let daemon = file.daemon.as_ref();
+    let kubernetes = daemon.and_then(|daemon| kubernetes(daemon, problems));
+    let rack = daemon.and_then(|daemon| rack(daemon, kubernetes.as_ref(), problems));
+    let home = match (&rack, &kubernetes) {
+        (_, Some(_)) => Home::Labelled,
+        (Some(rack), None) => Home::Rack(rack),
+        (None, None) => Home::Missing,
+    };
+    let (pools, sections) = pools(file, home, problems);
     let rules = file
         .rules
         .iter()
         .filter_map(|section| rule(section.get_ref(), problems))
         .collect();
     let daemon = file.daemon.as_ref()?;
-    let node = node(daemon, host_name, problems);
+    let node = node(daemon, given, problems);
     let audit_keep = duration("", "audit_keep", daemon.audit_keep.as_ref(), problems);
     let probe = probe(&daemon.probe, problems);
-    let metrics = metrics(daemon.metrics.as_ref(), problems);
+    let metrics = match &given.overrides.metrics {
+        Some(told) => told.address().cloned(),
+        None => metrics(daemon.metrics.as_ref(), problems),
+    };
     let mut folder =
         |key, text: &Option<Text>, default: &str| absolute(key, text.as_ref(), default, problems);
     let socket = folder("socket", &daemon.socket, DEFAULT_SOCKET);
@@ -60,7 +81,10 @@ pub(super) fn check(
     let cni_results = folder("cni_results", &daemon.cni_results, DEFAULT_CNI_RESULTS);
     let settings = Settings {
         node: node?,
-        rack: rack?,
+        rack: match (rack, &kubernetes) {
+            (_, Some(kubernetes)) => kubernetes.not_asked_yet(),
+            (rack, None) => NodeRack::Configured(rack?),
+        },
         pools,
         rules,
         audit_keep: audit_keep.unwrap_or(DEFAULT_AUDIT_KEEP),
@@ -83,15 +107,21 @@ pub(super) fn check(
         cni_results,
         metrics,
         probe,
+        kubernetes,
         settings,
     })
 }
 
-fn node(daemon: &Daemon, host_name: Option<&str>, problems: &mut Problems<'_>) -> Option<NodeName> {
-    if let Some(text) = &daemon.node {
-        return parse("", "node", text, problems);
+fn node(daemon: &Daemon, given: Given<'_>, problems: &mut Problems<'_>) -> Option<NodeName> {
+    let written = daemon.node.as_ref();
+    let written = written.map(|text| parse("", "node", text, problems));
+    if let Some(name) = &given.overrides.node {
+        return Some(name.clone());
     }
-    let name = host_name.and_then(|name| name.parse().ok());
+    if let Some(name) = written {
+        return name;
+    }
+    let name = given.host_name.and_then(|name| name.parse().ok());
     if name.is_none() {
         problems.at(
             None,
@@ -101,43 +131,34 @@ fn node(daemon: &Daemon, host_name: Option<&str>, problems: &mut Problems<'_>) -
     name
 }
 
-fn rack(daemon: &Daemon, problems: &mut Problems<'_>) -> Option<RackName> {
-    if let Some(text) = &daemon.rack {
-        return parse("", "rack", text, problems);
-    }
-    problems.at(
-        None,
-        "rack: is missing; name the rack of this node, as in `rack = \"a\"`",
-    );
-    None
-}
-
 /// The pools that could be read, with their sections in the same order.
 fn pools<'a>(
     file: &'a File,
-    rack: Option<&RackName>,
+    home: Home<'_>,
     problems: &mut Problems<'_>,
 ) -> (Vec<Pool>, Vec<&'a Spanned<PoolSection>>) {
     file.pools
         .iter()
-        .filter_map(|section| Some((pool(section, rack, problems)?, section)))
+        .filter_map(|section| Some((pool(section, home, problems)?, section)))
         .unzip()
 }
 
 fn pool(
     section: &Spanned<PoolSection>,
-    node_rack: Option<&RackName>,
+    home: Home<'_>,
     problems: &mut Problems<'_>,
 ) -> Option<Pool> {
     let pool = section.get_ref();
+    home.refuse_shared(section, problems);
     let subject = format!("pool {:?}: ", pool.name.get_ref());
     let subject = subject.as_str();
     let name = parse(subject, "name", &pool.name, problems);
     let network = parse(subject, "network", &pool.network, problems);
     let rack = match &pool.rack {
         Some(text) => parse(subject, "rack", text, problems),
-        None => node_rack.cloned(),
+        None => home.rack(section, problems),
     };
+    let node = parse_optional(subject, "node", pool.node.as_ref(), problems);
     let subnet = parse(subject, "subnet", &pool.subnet, problems);
     let ranges = parse_all(subject, "ranges", &pool.ranges, problems);
     let exclude = parse_all(subject, "exclude", &pool.exclude, problems);
@@ -153,6 +174,7 @@ fn pool(
         name: name?,
         network: network?,
         rack: rack?,
+        node: node.ok()?,
         subnet: subnet?,
         ranges: ranges?,
         exclude: exclude?,
@@ -316,6 +338,7 @@ fn key_place(section: &Spanned<PoolSection>, field: &str, reason: &str) -> Range
         "name" => Some(pool.name.span()),
         "network" => Some(pool.network.span()),
         "rack" => pool.rack.as_ref().map(Spanned::span),
+        "node" => pool.node.as_ref().map(Spanned::span),
         "subnet" => Some(pool.subnet.span()),
         "ranges" => entry(&pool.ranges),
         "exclude" => entry(&pool.exclude),

@@ -39,6 +39,14 @@ pub(crate) struct Daemon {
     pub(crate) refuse_when_exhausted: Option<bool>,
     #[serde(default)]
     pub(crate) probe: ProbeSection,
+    pub(crate) kubernetes: Option<KubernetesSection>,
+}
+
+/// `[kubernetes]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KubernetesSection {
+    pub(crate) rack_label: Option<Text>,
 }
 
 /// `[probe]`.
@@ -58,6 +66,7 @@ pub(crate) struct PoolSection {
     pub(crate) name: Text,
     pub(crate) network: Text,
     pub(crate) rack: Option<Text>,
+    pub(crate) node: Option<Text>,
     pub(crate) subnet: Text,
     #[serde(default)]
     pub(crate) ranges: Vec<Text>,

@@ -27,8 +27,16 @@ pod = "*-[0-9]*"
 hold = "forever"
 "#;
 
+fn read_with(input: &str, overrides: &Overrides) -> Result<Config, LoadConfigError> {
+    let given = Given {
+        overrides,
+        host_name: Some("host-7"),
+    };
+    parse(Path::new(PATH), input, given)
+}
+
 fn read(input: &str) -> Result<Config, LoadConfigError> {
-    parse(Path::new(PATH), input, Some("host-7"))
+    read_with(input, &Overrides::default())
 }
 
 #[test]
@@ -72,6 +80,155 @@ fn metrics_may_be_none_and_periods_may_be_words() {
         config.settings.settings().pools[0].quarantine,
         Duration::ZERO
     );
+}
+
+/// One file for all nodes of a cluster.
+const CLUSTER: &str = r#"
+[kubernetes]
+
+[[pool]]
+name = "external-a-n1"
+network = "external"
+rack = "a"
+node = "n1"
+subnet = "10.20.1.0/24"
+ranges = ["10.20.1.100-10.20.1.149"]
+
+[[pool]]
+name = "external-a-n2"
+network = "external"
+rack = "a"
+node = "n2"
+subnet = "10.20.1.0/24"
+ranges = ["10.20.1.150-10.20.1.199"]
+probe = false
+"#;
+
+fn on_node(name: &str) -> Overrides {
+    Overrides {
+        node: Some(name.parse().unwrap()),
+        ..Overrides::default()
+    }
+}
+
+#[test]
+fn one_file_serves_all_nodes_of_a_cluster() {
+    for node in ["n1", "n2", "n3"] {
+        let config = read_with(CLUSTER, &on_node(node)).unwrap();
+        let settings = config.settings.settings();
+        assert_eq!(settings.node.as_str(), node);
+        let own = settings.pools.iter().filter(|pool| settings.owns(pool));
+        assert_eq!(own.count(), usize::from(node != "n3"), "{node}");
+        assert!(settings.rack.is_awaited(), "the label was not read yet");
+        let kubernetes = config.kubernetes.as_ref().unwrap();
+        assert_eq!(&*kubernetes.rack_label, "topology.berth.dev/rack");
+        // Which of the pools are this node's may change while it runs.
+        assert!(config.probes(), "{node}");
+    }
+    let other = CLUSTER.replace("[kubernetes]", "[kubernetes]\nrack_label = \"rack\"");
+    let (one, other) = (
+        read_with(CLUSTER, &on_node("n1")).unwrap(),
+        read_with(&other, &on_node("n1")).unwrap(),
+    );
+    assert_eq!(
+        one.needs_restart(&other),
+        ["kubernetes.rack_label changes from topology.berth.dev/rack to rack"]
+    );
+}
+
+#[test]
+fn flags_go_before_the_file() {
+    let told = Overrides {
+        metrics: Some("10.20.1.11:9421".parse().unwrap()),
+        ..on_node("n7")
+    };
+    let config = read_with(WHOLE, &told).unwrap();
+    assert_eq!(config.settings.settings().node.as_str(), "n7");
+    assert_eq!(config.metrics.unwrap().to_string(), "10.20.1.11:9421");
+    let silent = Overrides {
+        metrics: Some("".parse().unwrap()),
+        ..Overrides::default()
+    };
+    let config = read_with(WHOLE, &silent).unwrap();
+    assert_eq!(
+        (config.metrics, config.settings.settings().node.as_str()),
+        (None, "n1")
+    );
+    let wrong = WHOLE.replace("node = \"n1\"", "node = \"n 1\"");
+    assert!(read_with(&wrong, &told).is_err(), "a mistake stays one");
+}
+
+/// What replaces what in [`CLUSTER`], and what is said to it.
+const BAD_CLUSTER: &[(&str, &str, &str, &[&str])] = &[
+    (
+        "\n[kubernetes]",
+        "\nrack = \"a\"\n[kubernetes]",
+        ":2:8:",
+        &["rack:", "topology.berth.dev/rack", "remove one"],
+    ),
+    (
+        "[kubernetes]",
+        "[kubernetes]\nrack_label = \"topology/berth/rack\"",
+        ":3:14:",
+        &["kubernetes: rack_label", "topology.berth.dev/rack"],
+    ),
+    (
+        "[kubernetes]",
+        "[kubernetes]\nlabel = \"rack\"",
+        ":3:1:",
+        &["unknown field `label`", "rack_label"],
+    ),
+    (
+        "node = \"n2\"\n",
+        "",
+        ":12:1:",
+        &[
+            "pool \"external-a-n2\": node: is missing",
+            "node = \"n1\"",
+            "two Pods",
+        ],
+    ),
+    (
+        "rack = \"a\"\nnode = \"n2\"",
+        "node = \"n2\"",
+        ":12:1:",
+        &["pool \"external-a-n2\": rack: is missing"],
+    ),
+    (
+        "\"n2\"",
+        "\"n 2\"",
+        ":16:8:",
+        &["pool \"external-a-n2\": node", "\"n 2\""],
+    ),
+    (
+        "10.20.1.150-",
+        "10.20.1.140-",
+        ":18:11:",
+        &["10.20.1.140", "external-a-n1", "node n1", "node n2"],
+    ),
+];
+
+#[test]
+fn every_bad_file_of_a_cluster_is_refused_with_place_and_reason() {
+    for (from, to, place, words) in BAD_CLUSTER {
+        assert!(
+            CLUSTER.contains(from),
+            "the table has a typing error: {from}"
+        );
+        let input = CLUSTER.replacen(from, to, 1);
+        let error = match read_with(&input, &on_node("n1")) {
+            Err(error) => error.to_string(),
+            Ok(_) => panic!("accepted: {to}"),
+        };
+        let start = format!("{PATH}{place}");
+        assert!(
+            error.starts_with(&start),
+            "{to}: wanted {start}, got {error}"
+        );
+        for word in *words {
+            assert!(error.contains(word), "{to}: wanted {word}, got {error}");
+        }
+    }
 }
 
 /// What replaces what in [`WHOLE`], and what is said to it: place, and words that must be there.
@@ -311,7 +468,7 @@ fn all_problems_are_reported_together_in_the_order_of_the_file() {
 
 #[test]
 fn missing_file_is_named() {
-    let error = load(Path::new("/nonexistent/ipamd.toml")).unwrap_err();
+    let error = load(Path::new("/nonexistent/ipamd.toml"), &Overrides::default()).unwrap_err();
     assert_eq!(
         error.to_string(),
         "reading configuration /nonexistent/ipamd.toml"

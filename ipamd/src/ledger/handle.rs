@@ -456,7 +456,7 @@ impl LedgerHandle {
             Err(_) => (Phase::Recovering, self.status.borrow().message.clone()),
         };
         match phase {
-            Phase::Serving | Phase::ReadOnly => Ok(()),
+            Phase::Serving | Phase::ReadOnly | Phase::NoRack => Ok(()),
             Phase::Recovering => Err(Unavailable::Recovering { message }),
             Phase::Damaged => Err(Unavailable::StoreDamaged { message }),
         }

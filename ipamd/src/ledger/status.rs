@@ -12,6 +12,8 @@ pub(crate) enum Phase {
     Recovering,
     /// Releases and reading, but nothing is handed out: the disk is full or failing.
     ReadOnly,
+    /// Releases and reading, but nothing is handed out: this node's rack is not known, or has no pool for it.
+    NoRack,
     /// Nothing: the store can be neither trusted nor rebuilt.
     Damaged,
 }

@@ -475,9 +475,14 @@ impl Ledger {
     }
 
     fn publish(&self, open: &Open) {
-        let (phase, message) = match &open.read_only {
-            None => (Phase::Serving, String::new()),
-            Some(unavailable) => (
+        let unplaced = open.book.settings().settings().unplaced();
+        let (phase, message) = match (&open.read_only, unplaced) {
+            (None, None) => (Phase::Serving, String::new()),
+            (None, Some(unplaced)) => (
+                Phase::NoRack,
+                format!("{}; {}", unplaced.cause, unplaced.advice),
+            ),
+            (Some(unavailable), _) => (
                 Phase::ReadOnly,
                 format!("{unavailable}; {}", unavailable.advice()),
             ),

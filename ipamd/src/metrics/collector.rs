@@ -33,11 +33,12 @@ impl Collector for LedgerCollector {
     }
 }
 
-const PHASES: [(Phase, &str); 4] = [
+const PHASES: [(Phase, &str); 5] = [
     (Phase::Serving, "serving"),
     (Phase::Recovering, "recovering"),
     (Phase::ReadOnly, "read_only"),
     (Phase::Damaged, "damaged"),
+    (Phase::NoRack, "no_rack"),
 ];
 
 fn phase(encoder: &mut DescriptorEncoder<'_>, now: Phase) -> Result<(), fmt::Error> {

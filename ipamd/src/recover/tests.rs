@@ -13,6 +13,7 @@ fn pool(name: &str, network: &str, subnet: &str, range: &str) -> Pool {
         name: name.parse().unwrap(),
         network: network.parse().unwrap(),
         rack: "a".parse().unwrap(),
+        node: None,
         subnet: subnet.parse().unwrap(),
         ranges: vec![range.parse().unwrap()],
         exclude: Vec::new(),

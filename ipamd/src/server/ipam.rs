@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipamd_core::CheckedInterface;
+use ipamd_core::{CheckedInterface, NodeRack};
 use ipnet::IpNet;
 use proto_ids::{AllocateRequest, Attachment, NetworkName};
 use proto_ipam::convert::required;
@@ -157,10 +157,14 @@ impl Service {
         };
         let without_pool = provided.without_pool.iter();
         Ok(v1::StatusResponse {
-            phase: phase(status.phase).into(),
+            phase: phase(status.phase, &settings.rack).into(),
             message: status.message,
             node: settings.node.to_string(),
-            rack: settings.rack.name().map(ToString::to_string).unwrap_or_default(),
+            rack: settings
+                .rack
+                .name()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             pools: status.pools.iter().map(pool_status).collect(),
             networks_without_pool: without_pool.map(ToString::to_string).collect(),
             refuse_when_exhausted: settings.refuse_when_exhausted,
@@ -170,8 +174,10 @@ impl Service {
     }
 }
 
-const fn phase(phase: Phase) -> v1::Phase {
+const fn phase(phase: Phase, rack: &NodeRack) -> v1::Phase {
     match phase {
+        // Whoever asks had better ask again in a moment, as while recovering.
+        Phase::NoRack if rack.is_awaited() => v1::Phase::Recovering,
         Phase::Serving => v1::Phase::Serving,
         Phase::Recovering => v1::Phase::Recovering,
         Phase::ReadOnly => v1::Phase::ReadOnly,

@@ -1,8 +1,9 @@
 //! Which address and which MAC, where nothing binds the answer.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use proto_ids::{Identity, MacAddr, NetworkName};
+use proto_ids::{Identity, MacAddr, NetworkName, RackName};
 
 use super::AllocateError;
 use crate::binding::Addresses;
@@ -15,36 +16,36 @@ pub(crate) struct Choice<'a> {
     pub(crate) book: &'a Book,
     pub(crate) name: &'a NetworkName,
     pub(crate) network: &'a Network,
+    pub(crate) rack: &'a Arc<RackName>,
     pub(crate) identity: Option<&'a Identity>,
 }
 
 impl<'a> Choice<'a> {
     /// # Errors
-    /// When the network has no pool in this node's rack.
+    /// When this node's rack is not known, or the network has no pool there.
     pub(crate) fn new(
         book: &'a Book,
         name: &'a NetworkName,
         identity: Option<&'a Identity>,
     ) -> Result<Self, AllocateError> {
-        let rack = &book.settings().settings().rack;
+        let rack = book
+            .rack()
+            .map_err(|unknown| AllocateError::NoRack(unknown.clone()))?;
         book.network(name)
             .map(|network| Self {
                 book,
                 name,
                 network,
+                rack,
                 identity,
             })
             .filter(|choice| choice.pools().next().is_some())
-            .ok_or_else(|| AllocateError::NoPool {
-                network: name.clone(),
-                rack: rack.clone(),
-                configured: book.configured(),
-            })
+            .ok_or_else(|| no_pool(book, name, rack))
     }
 
     /// The network's pools in this node's rack, in the order in which they are used.
     pub(crate) fn pools(&self) -> impl Iterator<Item = &'a PoolBook> {
-        let rack = &self.book.settings().settings().rack;
+        let rack = &**self.rack;
         let pools = self.network.pools.iter();
         pools.filter(move |pool| pool.pool().rack == *rack)
     }
@@ -185,11 +186,13 @@ impl<'a> Choice<'a> {
     }
 
     fn outside(&self, address: IpAddr) -> AllocateError {
-        let rack = self.book.settings().settings().rack.clone();
+        let settings = self.book.settings();
         let in_subnet = |pool: &&PoolBook| pool.pool().subnet.contains(&address);
         let why = if let Some(pool) = self.network.pool_of(address) {
             let pool = pool.pool();
             format!("it belongs to pool {} of rack {}", pool.name, pool.rack)
+        } else if let Some((pool, node)) = settings.other_node_with(self.name, address) {
+            format!("it belongs to pool {pool} of node {node}")
         } else if let Some(pool) = self.pools().find(in_subnet) {
             let name = &pool.pool().name;
             format!("pool {name} excludes it, or it is a router's, or in none of the pool's ranges")
@@ -203,7 +206,7 @@ impl<'a> Choice<'a> {
         AllocateError::AddressOutside {
             address,
             network: self.name.clone(),
-            rack,
+            rack: (**self.rack).clone(),
             why,
         }
     }
@@ -226,7 +229,7 @@ impl<'a> Choice<'a> {
             });
         AllocateError::Exhausted {
             network: self.name.clone(),
-            rack: self.book.settings().settings().rack.clone(),
+            rack: (**self.rack).clone(),
             family,
             pools: pools().map(|pool| pool.pool().name.clone()).collect(),
             attached: sum(|tally| tally.attached),
@@ -235,5 +238,17 @@ impl<'a> Choice<'a> {
             conflicting: sum(|tally| tally.conflicting),
             next_free,
         }
+    }
+}
+
+fn no_pool(book: &Book, network: &NetworkName, rack: &RackName) -> AllocateError {
+    let settings = book.settings().settings();
+    let label = settings.rack.label();
+    AllocateError::NoPool {
+        network: network.clone(),
+        rack: rack.clone(),
+        node: settings.node.clone(),
+        label: label.map(|label| (label.into(), settings.racks(Some(network)))),
+        configured: book.configured(),
     }
 }

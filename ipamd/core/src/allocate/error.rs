@@ -1,9 +1,11 @@
 //! Why an ADD is refused: what is the case, with names, and what an operator does about it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use proto_ids::{Attachment, Identity, MacAddr, NetworkName, PodKey, PoolName, RackName};
+use proto_ids::{Attachment, Identity, MacAddr, NetworkName, NodeName, PodKey, PoolName, RackName};
 
+use crate::rack::{RackUnknown, advice};
 use crate::range::Family;
 use crate::refusal::{Holder, Reason};
 use crate::time::Timestamp;
@@ -17,6 +19,9 @@ pub enum AllocateError {
         /// How.
         problem: String,
     },
+    /// The rack of this node is not known.
+    #[error("{}", .0.cause)]
+    NoRack(RackUnknown),
     /// No pool for the network in this rack.
     #[error("network {network} has no pool in rack {rack}; configured are {}", pairs(.configured))]
     NoPool {
@@ -24,6 +29,10 @@ pub enum AllocateError {
         network: NetworkName,
         /// This node's rack.
         rack: RackName,
+        /// This node.
+        node: NodeName,
+        /// The label that says the rack, and the racks in which this node has a pool of the network.
+        label: Option<(Box<str>, BTreeSet<RackName>)>,
         /// What has pools.
         configured: Vec<(NetworkName, RackName)>,
     },
@@ -205,7 +214,8 @@ impl AllocateError {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Contradictory { .. } => Reason::InvalidRequest,
-            Self::NoPool { .. } => Reason::NoPool,
+            Self::NoRack(unknown) if unknown.passing => Reason::NotYet,
+            Self::NoRack(_) | Self::NoPool { .. } => Reason::NoPool,
             Self::Exhausted { .. } => Reason::Exhausted,
             Self::AddressTaken { .. }
             | Self::AddressDiffers { .. }
@@ -225,9 +235,17 @@ impl AllocateError {
             Self::Contradictory { .. } => {
                 "name each interface and each network once, and at most one address per family".to_owned()
             }
-            Self::NoPool { network, rack, .. } => format!(
-                "add a pool of network {network} for rack {rack}, or correct the network's name or the node's rack"
-            ),
+            Self::NoRack(unknown) => unknown.advice.clone(),
+            Self::NoPool {
+                network,
+                rack,
+                node,
+                label,
+                ..
+            } => {
+                let labelled = label.as_ref().map(|(label, racks)| (&**label, racks));
+                advice(Some(network), node, rack, labelled)
+            }
             Self::Exhausted { held, .. } if *held > 0 => {
                 "add a range to the pool, or free held addresses nobody needs (`berth-ipamd list --state held`)".to_owned()
             }

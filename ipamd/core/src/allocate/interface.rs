@@ -238,7 +238,7 @@ impl Ask<'_> {
         let binding = Binding {
             addresses,
             mac: choice.mac(addresses, self.interface.mac)?,
-            rack: Arc::clone(choice.book.rack()),
+            rack: Arc::clone(choice.rack),
             origin: self.origin.clone(),
             reservation: None,
             since: draft.now(),
@@ -273,7 +273,7 @@ impl Ask<'_> {
     fn attached(&self, choice: &Choice<'_>, bound: &Binding, draft: &Draft<'_>) -> Binding {
         Binding {
             // Its addresses are of this rack, whatever the rack was called when they were bound.
-            rack: Arc::clone(choice.book.rack()),
+            rack: Arc::clone(choice.rack),
             since: draft.now(),
             state: self.state(),
             ..bound.clone()
@@ -338,7 +338,7 @@ impl Choice<'_> {
         };
         let other_rack = match self.network.pool_of(stray) {
             Some(_) => true,
-            None => bound.rack != *self.book.rack(),
+            None => bound.rack != *self.rack,
         };
         if other_rack {
             Placement::OtherRack

@@ -124,17 +124,19 @@ pub(super) fn pair(
             report(
                 "subnet",
                 format!(
-                    "{subnet} is also the subnet of pool {} in rack {}; a subnet belongs to one rack",
-                    other.name, other.rack
+                    "{subnet} is also the subnet of {} in rack {}; a subnet belongs to one rack",
+                    named(other),
+                    other.rack
                 ),
             );
         } else if let Some(both) = usable.first_in_both(other_usable) {
             report(
                 "ranges",
                 format!(
-                    "{} is also in pool {} of the same network",
+                    "{} is also in {} of the same network{}",
                     pool.family().address(both),
-                    other.name
+                    named(other),
+                    whose(pool, other)
                 ),
             );
         }
@@ -152,8 +154,25 @@ pub(super) fn pair(
     } else if subnet.contains(&theirs) || theirs.contains(&subnet) {
         report(
             "subnet",
-            format!("{subnet} overlaps subnet {theirs} of pool {}", other.name),
+            format!("{subnet} overlaps subnet {theirs} of {}", named(other)),
         );
+    }
+}
+
+fn named(pool: &Pool) -> String {
+    match &pool.node {
+        None => format!("pool {}", pool.name),
+        Some(node) => format!("pool {} of node {node}", pool.name),
+    }
+}
+
+/// What follows from an address in pools of two nodes.
+fn whose(pool: &Pool, other: &Pool) -> String {
+    match (&pool.node, &other.node) {
+        (Some(node), Some(theirs)) if node != theirs => {
+            format!("; node {node} and node {theirs} would give it to two Pods")
+        }
+        _ => String::new(),
     }
 }
 

@@ -133,6 +133,7 @@ fn settings() -> Settings {
             name: "external-a".parse().unwrap(),
             network: "external".parse().unwrap(),
             rack: "a".parse().unwrap(),
+            node: None,
             subnet: "10.20.1.0/24".parse().unwrap(),
             ranges: vec!["10.20.1.100-10.20.1.199".parse().unwrap()],
             exclude: Vec::new(),

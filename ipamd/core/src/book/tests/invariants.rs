@@ -106,7 +106,7 @@ pub(super) fn grant_is_safe(
         let Some(bound) = before.binding(network, &grant.identity) else {
             continue;
         };
-        let rack = &before.settings().settings().rack;
+        let rack = before.settings().settings().rack.name().expect("known");
         let here = |address| {
             let pools = &before.network(network).expect("granted").pools;
             let mut here = pools.iter().filter(|pool| pool.pool().rack == *rack);

@@ -110,13 +110,20 @@ impl Model {
         self.settings.settings()
     }
 
+    fn rack(&self) -> &RackName {
+        self.settings()
+            .rack
+            .name()
+            .expect("the small world knows its rack")
+    }
+
     fn pools(&self, network: &NetworkName) -> impl Iterator<Item = (usize, &Pool)> {
         let pools = self.settings().pools.iter().enumerate();
         pools.filter(move |(_, pool)| pool.network == *network)
     }
 
     fn here(&self, network: &NetworkName) -> impl Iterator<Item = (usize, &Pool)> {
-        let rack = &self.settings().rack;
+        let rack = self.rack();
         self.pools(network)
             .filter(move |(_, pool)| pool.rack == *rack)
     }
@@ -466,7 +473,7 @@ impl Model {
         let elsewhere = bond.addresses.iter().find(|&&a| !self.is_here(network, a));
         if let Some(&address) = elsewhere {
             let other_rack = self.pools(network).any(|(pool, _)| self.has(pool, address))
-                || bond.rack != self.settings().rack;
+                || bond.rack != *self.rack();
             if !other_rack {
                 return Err(Reason::AddressOutside);
             }
@@ -538,7 +545,7 @@ impl Model {
         Bond {
             addresses: Vec::new(),
             mac: MacAddr::from_octets([0; 6]),
-            rack: self.settings().rack.clone(),
+            rack: self.rack().clone(),
             pod: request.pod.clone(),
             hold,
             adopted: false,
@@ -585,7 +592,7 @@ impl Model {
         let bond = Bond {
             addresses,
             mac,
-            rack: self.settings().rack.clone(),
+            rack: self.rack().clone(),
             pod: None,
             hold: Hold::Forever,
             adopted: false,

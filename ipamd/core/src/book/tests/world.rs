@@ -288,6 +288,7 @@ fn pool(name: &str, network_index: usize, rack: &str, subnet: &str, ranges: &[&s
         name: name.parse().unwrap(),
         network: network(network_index),
         rack: rack.parse().unwrap(),
+        node: None,
         subnet: subnet.parse().unwrap(),
         ranges: ranges.iter().map(|range| range.parse().unwrap()).collect(),
         exclude: Vec::new(),
