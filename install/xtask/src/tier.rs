@@ -1,24 +1,27 @@
 //! The test tiers, cheap ones first, each with a time budget.
 //!
-//! Privileged tiers run their test program in namespaces of its own, so that nothing can reach the machine's network. A
-//! test of the containerd tier that failed is run once more alone; if it passes then it is called FLAKY, loudly.
+//! Privileged tiers run their test program in namespaces of its own, so that nothing can reach the machine's network.
+//! One step after the other: programs of others are built when the first tier needs them and not in the background meanwhile. The
+//! compiler has both cores busy anyway, tests that watch real time would fail beside a build, and a fault in a cheap tier is known before the dear ones cost anything.
 
 mod kubernetes;
+mod suite;
 
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use clap::{Args, ValueEnum};
 use tests_testbed::Kernel;
 
+use self::suite::{Flaky, Suite};
 use crate::{
-    build::{Profile, Workspace, executables, product},
+    build::{BIN_DIR_VARIABLE, Profile, Workspace, executables, product},
     packages,
-    step::{self, run_and_keep, say},
+    step::{self, say},
 };
 
 /// A tier of tests.
@@ -32,11 +35,11 @@ pub(crate) enum Tier {
     Containerd,
     /// What the running kernel may lack, in a Debian kernel under qemu: VLANs
     Vlan,
-    /// etcd and kube-apiserver alone. Not among `all` yet
+    /// etcd and kube-apiserver alone, with Berth's programs beside them
     Apiserver,
-    /// Real nodes with kubelet, containerd and Berth. Not among `all` yet
+    /// Real nodes with kubelet, containerd and Berth
     Cluster,
-    /// All but the last two, in this order
+    /// All of them, in this order
     #[default]
     All,
 }
@@ -68,31 +71,55 @@ const CONTAINERD_BUDGET: Duration = Duration::from_secs(10 * 60);
 /// Without KVM: booting takes a quarter of a minute, everything after it some ten times as long as outside.
 const VLAN_BUDGET: Duration = Duration::from_secs(15 * 60);
 
+/// All tiers in the order of their cost.
+const TIERS: [Tier; 6] = [
+    Tier::Unit,
+    Tier::Netns,
+    Tier::Containerd,
+    Tier::Vlan,
+    Tier::Apiserver,
+    Tier::Cluster,
+];
+
 /// Runs the tiers asked for.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let workspace = Workspace::find()?;
-    let all = args.tier == Tier::All;
     ensure_packages(args.tier)?;
-    if all || args.tier == Tier::Unit {
-        unit(&workspace, &args.rest)?;
+    let mut flaky = Vec::new();
+    let mut times = Vec::new();
+    let wanted = TIERS
+        .into_iter()
+        .filter(|tier| args.tier == Tier::All || args.tier == *tier);
+    for tier in wanted {
+        let started = Instant::now();
+        flaky.extend(run_tier(tier, &workspace, &args.rest)?);
+        times.push(format!("{} {} s", tier.name(), started.elapsed().as_secs()));
     }
-    if all || args.tier == Tier::Netns {
-        netns(&workspace, &args.rest)?;
-    }
-    if all || args.tier == Tier::Containerd {
-        containerd(&workspace, &args.rest)?;
-    }
-    if all || args.tier == Tier::Vlan {
-        vlan(&workspace, &args.rest)?;
-    }
-    if args.tier == Tier::Apiserver {
-        kubernetes::apiserver(&workspace, &args.rest)?;
-    }
-    if args.tier == Tier::Cluster {
-        kubernetes::cluster(&workspace, &args.rest)?;
-    }
+    say(&format!("with what they compiled: {}", times.join(", ")));
+    flaky.iter().for_each(Flaky::tell);
     say("all tests passed");
     Ok(())
+}
+
+fn run_tier(tier: Tier, workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
+    match tier {
+        Tier::Unit => unit(workspace, rest)?,
+        Tier::Netns => netns(workspace, rest)?,
+        Tier::Containerd => return containerd(workspace, rest),
+        Tier::Vlan => vlan(workspace, rest)?,
+        Tier::Apiserver => return kubernetes::apiserver(workspace, rest),
+        Tier::Cluster => return kubernetes::cluster(workspace, rest),
+        Tier::All => {}
+    }
+    Ok(Vec::new())
+}
+
+impl Tier {
+    /// As it is typed.
+    fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 fn ensure_packages(tier: Tier) -> Result<()> {
@@ -111,6 +138,7 @@ fn ensure_packages(tier: Tier) -> Result<()> {
         Tier::Apiserver => packages::ensure(&[packages::BUILD, packages::WORLD]),
         Tier::Cluster => packages::ensure(&[
             packages::BUILD,
+            packages::IMAGE,
             packages::WORLD,
             packages::NETNS,
             packages::CONTAINERD,
@@ -118,9 +146,11 @@ fn ensure_packages(tier: Tier) -> Result<()> {
         ]),
         Tier::All => packages::ensure(&[
             packages::BUILD,
+            packages::IMAGE,
             packages::WORLD,
             packages::NETNS,
             packages::CONTAINERD,
+            packages::CLUSTER,
             packages::KERNEL,
         ]),
     }
@@ -166,7 +196,7 @@ fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn containerd(workspace: &Workspace, rest: &[String]) -> Result<()> {
+fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the containerd tier needs root: it makes cgroups"
@@ -191,24 +221,23 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<()> {
         "building the containerd tests",
         &words,
     )?;
+    let mut flaky = Vec::new();
     for program in &programs {
-        // One runtime after the other: two cores carry few.
-        let mut command = in_namespaces(workspace, program, &bin_dir)?;
-        command.arg("--test-threads=2").args(rest);
-        let what = format!("containerd tests: {}", program_name(program));
-        let (status, output) = run_and_keep(&what, &mut command, CONTAINERD_BUDGET)?;
-        let failed = failed_tests(&output);
-        if status.success() {
-            continue;
-        }
-        if failed.is_empty() {
-            bail!("the containerd tests ended with {status} and named no test");
-        }
-        for test in failed {
-            again(workspace, program, &bin_dir, test)?;
-        }
+        let suite = Suite {
+            what: &format!("containerd tests: {}", program_name(program)),
+            command: &|evidence| {
+                let mut command = in_namespaces(workspace, program, &bin_dir)?;
+                command.env(EVIDENCE_VARIABLE, evidence);
+                Ok(command)
+            },
+            clean: &|| Ok(()),
+            rest,
+            budget: CONTAINERD_BUDGET,
+            evidence: &evidence(workspace),
+        };
+        flaky.extend(suite.run()?);
     }
-    Ok(())
+    Ok(flaky)
 }
 
 fn vlan(workspace: &Workspace, rest: &[String]) -> Result<()> {
@@ -248,27 +277,12 @@ fn quoted(word: &Path) -> String {
     format!("'{}'", word.to_string_lossy().replace('\'', "'\\''"))
 }
 
-/// Runs one failed test once more, alone: on a busy machine a real failure is told from a late one that way.
-fn again(workspace: &Workspace, program: &Path, bin_dir: &Path, test: &str) -> Result<()> {
-    let mut command = in_namespaces(workspace, program, bin_dir)?;
-    command
-        .args(["--exact", test, "--nocapture"])
-        // What the first run saved stays.
-        .env(
-            "BERTH_EVIDENCE_DIR",
-            workspace.target.join("evidence-of-rerun"),
-        );
-    step::run(
-        &format!("once more, alone: {test}"),
-        &mut command,
-        CONTAINERD_BUDGET,
-    )?;
-    let evidence = workspace.target.join("evidence");
-    say(&format!(
-        "!!! FLAKY: {test} failed, then passed alone; evidence is in {}",
-        evidence.display()
-    ));
-    Ok(())
+/// Names the folder in which a failed test saves what it saw.
+const EVIDENCE_VARIABLE: &str = "BERTH_EVIDENCE_DIR";
+
+/// Where failed tests save what they saw.
+fn evidence(workspace: &Workspace) -> PathBuf {
+    workspace.target.join("evidence")
 }
 
 /// The test program as root of namespaces of its own: not even a wrong test reaches the machine's network.
@@ -286,22 +300,11 @@ pub(crate) fn in_namespaces(
         .args(["sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""])
         .arg(program)
         .current_dir(workspace.root.join("tests"))
-        .env("BERTH_BIN_DIR", bin_dir)
-        .env("BERTH_EVIDENCE_DIR", workspace.target.join("evidence"))
+        .env(BIN_DIR_VARIABLE, bin_dir)
+        .env(EVIDENCE_VARIABLE, evidence(workspace))
         // Worlds of another user or another clone are not ours, whatever their names.
         .env("TMPDIR", workspace.temporary()?);
     Ok(command)
-}
-
-/// The names in libtest's last list of failures.
-fn failed_tests(output: &str) -> Vec<&str> {
-    let mut failed: Vec<&str> = output
-        .lines()
-        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
-        .collect();
-    failed.sort_unstable();
-    failed.dedup();
-    failed
 }
 
 fn program_name(program: &Path) -> String {
@@ -328,12 +331,6 @@ pub(crate) fn netns_programs(workspace: &Workspace) -> Result<(PathBuf, Vec<Path
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn failed_tests_are_read_from_the_runners_output() {
-        let output = "running 2 tests\ntest a::good ... ok\ntest b::bad ... FAILED\n\nfailures:\n    b::bad\n";
-        assert_eq!(failed_tests(output), ["b::bad"]);
-    }
 
     #[test]
     fn program_is_called_without_its_hash() {

@@ -8,7 +8,10 @@ use tests_testbed::{
     NEXT_IMAGE_VARIABLE,
 };
 
-use super::in_namespaces;
+use super::{
+    EVIDENCE_VARIABLE, evidence, in_namespaces,
+    suite::{Flaky, Suite},
+};
 use crate::{
     build::{Profile, Workspace, executables, product},
     image::Images,
@@ -28,7 +31,7 @@ const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
 /// The cluster that the tests of one program share: it goes with that program, but for its files and cgroups.
 const SHARED: &str = "cluster-shared";
 
-pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<()> {
+pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     let kubernetes = programs::kubernetes(workspace)?;
     let bin_dir = product(workspace, Profile::Dev)?;
     let words = [
@@ -45,18 +48,28 @@ pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<()> {
         "building the API server's tests",
         &words,
     )?;
+    let mut flaky = Vec::new();
     for program in &built {
-        let mut command = in_namespaces(workspace, program, &bin_dir)?;
-        command
-            .arg("--test-threads=2")
-            .args(rest)
-            .env(KUBERNETES_VARIABLE, &kubernetes);
-        step::run("API server tests", &mut command, APISERVER_BUDGET)?;
+        let suite = Suite {
+            what: "API server tests",
+            command: &|evidence| {
+                let mut command = in_namespaces(workspace, program, &bin_dir)?;
+                command
+                    .env(EVIDENCE_VARIABLE, evidence)
+                    .env(KUBERNETES_VARIABLE, &kubernetes);
+                Ok(command)
+            },
+            clean: &|| Ok(()),
+            rest,
+            budget: APISERVER_BUDGET,
+            evidence: &evidence(workspace),
+        };
+        flaky.extend(suite.run()?);
     }
-    Ok(())
+    Ok(flaky)
 }
 
-pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
+pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the cluster tier needs root: it makes cgroups"
@@ -80,23 +93,32 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<()> {
         "building the cluster tests",
         &words,
     )?;
+    let mut flaky = Vec::new();
     for program in &built {
-        let mut command = in_namespaces(workspace, program, &bin_dir)?;
-        // One cluster beside the shared one: two cores carry few.
-        command
-            .arg("--test-threads=2")
-            .args(rest)
-            .env(KUBERNETES_VARIABLE, &kubernetes)
-            .env(CONTAINERD_VARIABLE, &containerd)
-            .env(ADDONS_VARIABLE, &addons)
-            .env(IMAGE_VARIABLE, &images.dev)
-            .env(NEXT_IMAGE_VARIABLE, &images.next)
-            .env(FAR_IMAGE_VARIABLE, &images.far);
-        let done = step::run("cluster tests", &mut command, CLUSTER_BUDGET);
-        clean(workspace)?;
-        done?;
+        let suite = Suite {
+            what: "cluster tests",
+            command: &|evidence| {
+                let mut command = in_namespaces(workspace, program, &bin_dir)?;
+                command
+                    .env(EVIDENCE_VARIABLE, evidence)
+                    .env(KUBERNETES_VARIABLE, &kubernetes)
+                    .env(CONTAINERD_VARIABLE, &containerd)
+                    .env(ADDONS_VARIABLE, &addons)
+                    // `testbed up` is tried too, as a person types it.
+                    .env("BERTH_XTASK", std::env::current_exe()?)
+                    .env(IMAGE_VARIABLE, &images.dev)
+                    .env(NEXT_IMAGE_VARIABLE, &images.next)
+                    .env(FAR_IMAGE_VARIABLE, &images.far);
+                Ok(command)
+            },
+            clean: &|| clean(workspace),
+            rest,
+            budget: CLUSTER_BUDGET,
+            evidence: &evidence(workspace),
+        };
+        flaky.extend(suite.run()?);
     }
-    Ok(())
+    Ok(flaky)
 }
 
 /// Removes what the shared cluster left. In a process of its own, whose folder for temporary files is the tests'.
