@@ -24,8 +24,28 @@ pub fn manifests() -> Vec<(String, Value)> {
 fn manifest(definition: &CustomResourceDefinition) -> (String, Value) {
     let name = definition.metadata.name.as_deref().unwrap_or_default();
     // A definition is plain data; its conversion has no way to fail.
-    let value = serde_json::to_value(definition).unwrap_or_default();
+    let mut value = serde_json::to_value(definition).unwrap_or_default();
+    drop_unsigned_formats(&mut value);
     (format!("{name}.yaml"), value)
+}
+
+/// The API server knows no unsigned formats and warns of each at every apply; `minimum` and `maximum` say the same.
+fn drop_unsigned_formats(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            let unsigned = |format: &str| format.starts_with("uint");
+            if fields
+                .get("format")
+                .and_then(Value::as_str)
+                .is_some_and(unsigned)
+            {
+                fields.remove("format");
+            }
+            fields.values_mut().for_each(drop_unsigned_formats);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_unsigned_formats),
+        _ => {}
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +73,15 @@ mod tests {
                 collect_unbounded(schema, "", &mut unbounded);
             }
             assert!(unbounded.is_empty(), "{name}: {unbounded:?}");
+        }
+    }
+
+    #[test]
+    fn no_format_is_one_that_the_api_server_warns_of() {
+        for (name, value) in manifests() {
+            let text = value.to_string();
+            assert!(!text.contains("\"uint"), "{name}");
+            assert!(text.contains("\"maximum\""), "{name}");
         }
     }
 
