@@ -1,0 +1,113 @@
+//! How this node is: looks at it, judges by rules of set, clear and time to live, and reports.
+//!
+//! One task owns the judgement ([`board`]); each source of signals has a task that looks and tells it; one task writes
+//! what is judged to the API ([`report`] decides when). What is not seen in time is unknown, never fine. Nothing is done
+//! about what is found.
+
+mod assess;
+mod board;
+mod keeper;
+mod moment;
+mod report;
+mod reporter;
+mod signal;
+mod signals;
+mod tracker;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use ipamd_daemon::Tasks;
+use ipamd_daemon::readiness::Readiness;
+use tokio::sync::mpsc;
+
+pub(crate) use self::signal::{Finding, Signal, Verdict};
+pub(crate) use self::writer::{Place, Writer};
+
+use self::board::{Board, Origin};
+use self::keeper::spawn_keeper;
+use self::moment::Moment;
+use self::reporter::{Reporter, spawn_reporter};
+use self::signals::{ipamd, kubelet};
+use crate::metrics::HealthMetrics;
+
+/// Looks that wait to be judged. Judging takes microseconds; more than a few waiting means that the process is starved.
+const QUEUE: usize = 16;
+
+/// What is looked at, and where.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct HealthArgs {
+    /// Socket of berth-ipamd
+    #[arg(
+        long,
+        value_name = "PATH",
+        default_value = "/run/berth/ipamd.sock",
+        env = "BERTH_AGENT_IPAMD_SOCKET"
+    )]
+    pub(crate) ipamd_socket: PathBuf,
+
+    /// Where kubelet says whether it is well
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:10248/healthz",
+        env = "BERTH_AGENT_KUBELET_HEALTHZ"
+    )]
+    pub(crate) kubelet_healthz: kubelet::HealthzUrl,
+
+    /// Where the kernel names this boot
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/proc/sys/kernel/random/boot_id",
+        env = "BERTH_AGENT_BOOT_ID_FILE"
+    )]
+    pub(crate) boot_id_file: PathBuf,
+}
+
+/// What the parts of health are made with.
+pub(crate) struct Health {
+    /// What is looked at.
+    pub(crate) args: HealthArgs,
+    /// The boot.
+    pub(crate) boot_id: String,
+    /// The node's name.
+    pub(crate) node: String,
+    /// How reports are written.
+    pub(crate) writer: Writer,
+    /// What is counted.
+    pub(crate) metrics: HealthMetrics,
+    /// Follows the reports.
+    pub(crate) readiness: Arc<Readiness>,
+}
+
+/// Starts to look, to judge and to report.
+pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
+    let (notices, heard) = mpsc::channel(QUEUE);
+    let origin = Origin {
+        boot_id: health.boot_id,
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let board = Board::new(Moment::now());
+    let reports = spawn_keeper(tasks, board, heard, health.metrics.clone());
+    let ipamd = ipamd::Source {
+        socket: health.args.ipamd_socket,
+        node: health.node,
+    };
+    signals::spawn_source(tasks, "ipamd", ipamd, notices.clone());
+    let kubelet = kubelet::Source {
+        healthz: health.args.kubelet_healthz,
+    };
+    signals::spawn_source(tasks, "kubelet", kubelet, notices.clone());
+    let reporter = Reporter {
+        writer: health.writer,
+        origin,
+        reports,
+        notices,
+        metrics: health.metrics,
+        readiness: health.readiness,
+    };
+    spawn_reporter(tasks, reporter);
+}

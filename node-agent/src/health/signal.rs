@@ -1,0 +1,90 @@
+//! What is looked at, and what one look says.
+
+/// Everything that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Signal {
+    /// The address daemon: answers and can do its work.
+    Ipamd,
+    /// Free addresses of each network, as the address daemon tells.
+    Addresses,
+    /// kubelet's own check of itself.
+    Kubelet,
+}
+
+impl Signal {
+    /// As it is reported, logged and labelled.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ipamd => "ipamd",
+            Self::Addresses => "addresses",
+            Self::Kubelet => "kubelet",
+        }
+    }
+}
+
+/// What one look at a signal said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    /// Which.
+    pub(crate) signal: Signal,
+    /// What was seen, in few words.
+    pub(crate) value: String,
+    /// Whether it is as it should be.
+    pub(crate) finding: Finding,
+}
+
+/// Whether what was seen is as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// It is.
+    Good,
+    /// It is not.
+    Bad(Trouble),
+    /// The look said nothing: counts as no look at all.
+    Unclear {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What is wrong, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trouble {
+    /// One word for it: while it is the same, the trouble is the same one, whatever the figures in the texts.
+    pub(crate) kind: &'static str,
+    /// What is the case.
+    pub(crate) message: String,
+    /// What it means for the Pods of the node.
+    pub(crate) impact: String,
+    /// What to do.
+    pub(crate) advice: String,
+}
+
+impl Verdict {
+    /// As it should be.
+    pub(crate) fn good(signal: Signal, value: impl Into<String>) -> Self {
+        Self {
+            signal,
+            value: value.into(),
+            finding: Finding::Good,
+        }
+    }
+
+    /// Not as it should be.
+    pub(crate) fn bad(signal: Signal, value: impl Into<String>, trouble: Trouble) -> Self {
+        Self {
+            signal,
+            value: value.into(),
+            finding: Finding::Bad(trouble),
+        }
+    }
+
+    /// The look said nothing.
+    pub(crate) fn unclear(signal: Signal, why: impl Into<String>) -> Self {
+        Self {
+            signal,
+            value: String::new(),
+            finding: Finding::Unclear { why: why.into() },
+        }
+    }
+}

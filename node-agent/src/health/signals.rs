@@ -1,0 +1,64 @@
+//! Where signals come from: one module each, which looks (IO) and says what the look means (pure).
+
+pub(super) mod addresses;
+pub(super) mod ipamd;
+pub(super) mod kubelet;
+
+use std::io;
+
+use ipamd_daemon::Tasks;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::assess::PERIOD;
+use super::keeper::Notice;
+use super::signal::Verdict;
+
+/// Something that can be looked at, again and again.
+pub(super) trait Look: Send + Sync + 'static {
+    /// Looks once. Must end by itself within [`super::assess::LOOK_DEADLINE`].
+    fn look(&self) -> impl Future<Output = Vec<Verdict>> + Send;
+}
+
+/// Starts a task that looks every [`PERIOD`]. A look that takes longer puts the next one off.
+pub(super) fn spawn_source<L: Look>(
+    tasks: &Tasks,
+    name: &'static str,
+    source: L,
+    notices: mpsc::Sender<Notice>,
+) {
+    let token = tasks.token();
+    tasks.spawn(name, async move {
+        let mut tick = tokio::time::interval(PERIOD);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let verdicts = tokio::select! {
+                () = token.cancelled() => return,
+                verdicts = source.look() => verdicts,
+            };
+            for verdict in verdicts {
+                // Nobody listens any more only when the process is on its way out.
+                if notices.send(Notice::Look(verdict)).await.is_err() {
+                    token.cancelled().await;
+                    return;
+                }
+            }
+        }
+    });
+}
+
+/// Whether an error is about this process and not about what it looked at: then the look says nothing.
+fn is_own(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, OutOfMemory, PermissionDenied};
+    // No free descriptor, of this process or of the machine: these have no kind of their own.
+    const EMFILE: i32 = 24;
+    const ENFILE: i32 = 23;
+    matches!(
+        error.kind(),
+        AddrNotAvailable | OutOfMemory | PermissionDenied
+    ) || matches!(error.raw_os_error(), Some(EMFILE | ENFILE))
+}

@@ -1,0 +1,170 @@
+//! The agent's figures. Names begin with `berth_agent_`; labels are closed sets.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use proto_crd::node_health::SignalState;
+
+use crate::health::{Finding, Signal, Verdict};
+
+/// All of them, and the part that health counts into.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// What is scraped.
+    pub(crate) registry: Registry,
+    /// Signals and reports.
+    pub(crate) health: HealthMetrics,
+}
+
+impl Metrics {
+    /// Registers everything.
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::default();
+        let own = registry.sub_registry_with_prefix("berth_agent");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        own.register("build", "Version of the agent", version);
+        let health = HealthMetrics::register(own);
+        Self { registry, health }
+    }
+}
+
+/// What is seen of the node and told. Clones count into the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HealthMetrics {
+    states: Family<StateLabels, Gauge>,
+    looks: Family<LookLabels, Counter>,
+    reports: Family<ReportLabels, Counter>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabels {
+    signal: Signal,
+    state: State,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LookLabels {
+    signal: Signal,
+    result: LookResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReportLabels {
+    result: ReportResult,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+enum State {
+    healthy,
+    unhealthy,
+    unknown,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+enum LookResult {
+    good,
+    bad,
+    unclear,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+enum ReportResult {
+    written,
+    failed,
+}
+
+impl EncodeLabelValue for Signal {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        self.as_str().encode(encoder)
+    }
+}
+
+impl HealthMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "signal",
+            "1 for the state that a signal is in",
+            metrics.states.clone(),
+        );
+        registry.register("looks", "Looks at signals", metrics.looks.clone());
+        registry.register(
+            "reports",
+            "Writes of the node's NodeHealth, and reads of an earlier one that failed",
+            metrics.reports.clone(),
+        );
+        metrics
+    }
+
+    /// A look has ended.
+    pub(crate) fn looked(&self, verdict: &Verdict) {
+        let result = match verdict.finding {
+            Finding::Good => LookResult::good,
+            Finding::Bad(_) => LookResult::bad,
+            Finding::Unclear { .. } => LookResult::unclear,
+        };
+        let labels = LookLabels {
+            signal: verdict.signal,
+            result,
+        };
+        self.looks.get_or_create(&labels).inc();
+    }
+
+    /// A signal is in this state.
+    pub(crate) fn judged(&self, signal: Signal, state: SignalState) {
+        for (label, of) in [
+            (State::healthy, SignalState::Healthy),
+            (State::unhealthy, SignalState::Unhealthy),
+            (State::unknown, SignalState::Unknown),
+        ] {
+            let labels = StateLabels {
+                signal,
+                state: label,
+            };
+            self.states.get_or_create(&labels).set((state == of).into());
+        }
+    }
+
+    /// A report was written, or could not be.
+    pub(crate) fn wrote(&self, written: bool) {
+        let result = if written {
+            ReportResult::written
+        } else {
+            ReportResult::failed
+        };
+        self.reports.get_or_create(&ReportLabels { result }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn each_signal_is_in_one_state() {
+        let metrics = Metrics::new();
+        metrics.health.judged(Signal::Ipamd, SignalState::Healthy);
+        metrics.health.judged(Signal::Ipamd, SignalState::Unhealthy);
+        metrics.health.looked(&Verdict::good(Signal::Kubelet, "ok"));
+        metrics.health.wrote(false);
+        let mut text = String::new();
+        encode(&mut text, &metrics.registry).unwrap();
+        for line in [
+            r#"berth_agent_signal{signal="ipamd",state="healthy"} 0"#,
+            r#"berth_agent_signal{signal="ipamd",state="unhealthy"} 1"#,
+            r#"berth_agent_signal{signal="ipamd",state="unknown"} 0"#,
+            r#"berth_agent_looks_total{signal="kubelet",result="good"} 1"#,
+            r#"berth_agent_reports_total{result="failed"} 1"#,
+        ] {
+            assert!(text.contains(line), "wanted {line} in\n{text}");
+        }
+    }
+}
