@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::check::CheckArgs;
 use crate::log::LogArgs;
 
 /// Puts Berth's plugin and its configuration on a node, keeps the configuration current, and takes everything away again.
@@ -22,6 +23,8 @@ pub(crate) struct Args {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Look whether Berth could work on this node, and change nothing; exits with 1 where it could not
+    Check(CheckArgs),
     /// Put `berth` and `berth-ipam` into the plugin folder, then end
     Plugin,
     /// Put the configuration in place once the plugin says that it can serve, and keep it current until SIGTERM

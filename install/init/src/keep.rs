@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::args::{KeepArgs, Paths};
 use crate::arrange::{Step, apply};
+use crate::check;
 use crate::conflist::{Conflist, ParseConflistError};
 use crate::lock;
 use crate::log::chain;
@@ -61,6 +62,7 @@ pub(crate) fn source(paths: &Paths) -> Result<Conflist, ReadSourceError> {
 /// Runs until it is asked to end; `false`: asked to end before the configuration was in place.
 pub(crate) fn run(paths: &Paths, args: &KeepArgs) -> anyhow::Result<bool> {
     let stop = Stop::on_signals().context("wait for signals")?;
+    check::conflist(paths)?;
     let _keeper = lock::keep(&paths.state_dir)?;
     let mut troubles = Troubles::default();
     let mut placed = false;

@@ -6,6 +6,7 @@
 
 mod args;
 mod arrange;
+mod check;
 mod conflist;
 mod folder;
 mod keep;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let done = match &args.command {
+        Command::Check(own) => check::run(&args.paths, own),
         Command::Plugin => plugin::run(&args.paths).map(|()| true),
         Command::Conflist(own) => keep::run(&args.paths, own),
         Command::Ready => ready::run(&args.paths),

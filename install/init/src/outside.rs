@@ -92,6 +92,19 @@ fn versions(
     Ok(((asked && can).then_some(version), warning))
 }
 
+/// What every plugin but ours speaks: before ours is on the node.
+pub(crate) fn others(list: &Conflist, bin_dir: &Path) -> Answer {
+    let mut answer = Answer::default();
+    for plugin in list.plugins.iter().filter(|plugin| plugin.program != MAIN) {
+        match versions(list, plugin, bin_dir, &Stop::never()) {
+            Ok((_, warning)) => answer.warnings.extend(warning),
+            Err(Refused::Because(why)) => answer.waits.push(why),
+            Err(Refused::Stopped) => {}
+        }
+    }
+    answer
+}
+
 enum Refused {
     Stopped,
     Because(String),

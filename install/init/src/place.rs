@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 /// because containerd looks at its configuration folder when a name *leaves* it, not when one arrives.
 const TEMPORARY: &str = ".berth-install";
 
+/// Mode of a program that everybody may run.
+const PROGRAM: u32 = 0o755;
+
 /// Why a file was not put into place. Whatever was there is still there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PlaceFileError {
@@ -75,17 +78,21 @@ pub(crate) fn bytes(path: &Path, content: &[u8], mode: u32) -> Result<(), PlaceF
 
 /// Puts a program there; `false` when the same was there already.
 pub(crate) fn program(source: &Path, path: &Path) -> Result<bool, PlaceFileError> {
-    const MODE: u32 = 0o755;
     let reading = |error| PlaceFileError::Read {
         path: source.to_owned(),
         source: error,
     };
-    if is_same(source, path, MODE).map_err(reading)? {
+    if is_same(source, path).map_err(reading)? {
         return Ok(false);
     }
     let file = File::open(source).map_err(reading)?;
-    stream(path, file, MODE, |_| Ok(()))?;
+    stream(path, file, PROGRAM, |_| Ok(()))?;
     Ok(true)
+}
+
+/// Whether the same program is there already.
+pub(crate) fn is_program_there(source: &Path, path: &Path) -> bool {
+    is_same(source, path).unwrap_or(false)
 }
 
 /// Puts a symbolic link there; `false` when the same was there already.
@@ -223,13 +230,13 @@ fn sync_folder(path: &Path) -> Result<(), PlaceFileError> {
     }
 }
 
-/// Whether there is a plain file with the source's bytes and this mode.
-fn is_same(source: &Path, path: &Path, mode: u32) -> io::Result<bool> {
+/// Whether there is a plain file with the source's bytes and a program's mode.
+fn is_same(source: &Path, path: &Path) -> io::Result<bool> {
     let wanted = fs::metadata(source)?;
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(false);
     };
-    if !found.is_file() || found.len() != wanted.len() || found.mode() & 0o7777 != mode {
+    if !found.is_file() || found.len() != wanted.len() || found.mode() & 0o7777 != PROGRAM {
         return Ok(false);
     }
     let (mut one, mut other) = (File::open(source)?, File::open(path)?);

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tracing::info;
 
 use crate::args::Paths;
-use crate::{lock, place};
+use crate::{check, lock, place};
 
 /// The plugin, which is also the main program's name in a configuration.
 pub(crate) const PLUGIN: &str = "berth";
@@ -18,6 +18,7 @@ pub(crate) const IPAM: &str = "berth-ipam";
 
 /// Puts the programs there.
 pub(crate) fn run(paths: &Paths) -> anyhow::Result<()> {
+    check::plugin(paths)?;
     let _lock = lock::change(&paths.state_dir)?;
     place::clean(&paths.bin_dir)?;
     place::ensure_folder(&paths.bin_dir)?;
