@@ -59,6 +59,8 @@ pub(crate) struct Workspace {
     pub(crate) target: PathBuf,
     /// Of every crate of ours.
     pub(crate) version: String,
+    /// Every crate of ours.
+    pub(crate) packages: Vec<String>,
 }
 
 impl Workspace {
@@ -67,10 +69,14 @@ impl Workspace {
             .no_deps()
             .exec()
             .context("read cargo's metadata")?;
-        let member = metadata.workspace_packages();
-        let version = member.first().context("the workspace has no crate")?;
+        let members = metadata.workspace_packages();
+        let first = members.first().context("the workspace has no crate")?;
         Ok(Self {
-            version: version.version.to_string(),
+            version: first.version.to_string(),
+            packages: members
+                .iter()
+                .map(|member| member.name.to_string())
+                .collect(),
             root: metadata.workspace_root.into(),
             target: metadata.target_directory.into(),
         })

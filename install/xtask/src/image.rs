@@ -220,6 +220,7 @@ mod tests {
             root: "/w".into(),
             target: "/t".into(),
             version: "0.1.0".to_owned(),
+            packages: Vec::new(),
         };
         assert_eq!(
             archive_of(&workspace, "registry.example:5000/x/berth:1.2"),

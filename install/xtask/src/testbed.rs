@@ -130,13 +130,13 @@ fn up(name: &str, shape: &Shape) -> Result<()> {
         shape.racks
     );
     ensure!(shape.nodes > 0, "a cluster has at least one node");
-    reach::settle(name)?;
+    if !nix::unistd::geteuid().is_root() {
+        bail!("a testbed needs root: it makes namespaces, cgroups and mounts");
+    }
+    let _turn = reach::settle(name)?;
     if reach::answers(name) {
         say(&format!("{name} is up already"));
         return reach::ask(name, &holder::Order::Status).map(|said| show(&said));
-    }
-    if !nix::unistd::geteuid().is_root() {
-        bail!("a testbed needs root: it makes namespaces, cgroups and mounts");
     }
     packages::ensure(&[
         packages::BUILD,

@@ -36,14 +36,40 @@ pub(super) fn answers(name: &str) -> bool {
     UnixStream::connect(socket(name)).is_ok()
 }
 
+/// The right to make a cluster of a name: one command at a time has it, until it ends in whatever way.
+#[derive(Debug)]
+pub(super) struct Turn {
+    // Held, never read: closing it gives the right back.
+    _lock: fs::File,
+}
+
 /// Waits while another command makes a cluster of this name: until that one is complete, or has given up.
-pub(super) fn settle(name: &str) -> Result<()> {
-    if answers(name) || holders(name)?.is_empty() {
-        return Ok(());
+pub(super) fn settle(name: &str) -> Result<Turn> {
+    let path = holder_log(name)?;
+    let lock = fs::File::options().create(true).append(true).open(&path);
+    let lock = lock.with_context(|| format!("open {}", path.display()))?;
+    let wait = || {
+        say(&format!(
+            "another command makes {name} just now; waiting for its end"
+        ));
+    };
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => {
+            wait();
+            lock.lock()
+                .with_context(|| format!("lock {}", path.display()))?;
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            return Err(error).with_context(|| format!("lock {}", path.display()));
+        }
     }
-    say(&format!(
-        "another command makes {name} just now; waiting for its end"
-    ));
+    let turn = Turn { _lock: lock };
+    // The other command may have died before the holder that it started.
+    if answers(name) || holders(name)?.is_empty() {
+        return Ok(turn);
+    }
+    wait();
     let what = format!("the end of the making of {name} (`down` ends it)");
     tests_testbed::wait_patiently(&what, ACTION_BUDGET, || {
         let holders = holders(name).map_err(|error| Pending::because(format!("{error:#}")))?;
@@ -51,7 +77,8 @@ pub(super) fn settle(name: &str) -> Result<()> {
             return Ok(());
         }
         Err(Pending::because(format!("process {holders:?} makes it")))
-    })
+    })?;
+    Ok(turn)
 }
 
 /// How to reach a cluster that is up.
