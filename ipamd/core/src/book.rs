@@ -14,12 +14,13 @@ use proto_ids::{Attachment, Identity, NetworkName, RackName};
 
 use crate::binding::{Addresses, Binding, State};
 use crate::change::{AddressRecord, AddressUse, Change, ConflictRecord, Record, RecordKey};
+use crate::claim::ClaimRecord;
 use crate::pool::Pool;
 use crate::rack::{NodeRack, RackUnknown};
 use crate::refusal::Holder;
 use crate::settings::ValidSettings;
 
-pub(crate) use network::{Class, Conflict, Deadline, Entry, Network};
+pub(crate) use network::{Class, Conflict, Deadline, Entry, Network, Tables};
 pub(crate) use pool_book::{PoolBook, Tally};
 
 /// The address book of one node.
@@ -82,7 +83,7 @@ impl Book {
             },
             networks: pools
                 .into_iter()
-                .map(|(name, pools)| (name, Network::new(pools)))
+                .map(|(name, pools)| (name, Network::new(pools, settings.settings().claiming)))
                 .collect(),
             attachments: BTreeMap::new(),
             settings,
@@ -134,7 +135,14 @@ impl Book {
                 .conflicts
                 .iter()
                 .map(|(&address, conflict)| Record::Conflict(conflict.record(name, address)));
-            bindings.chain(addresses).chain(conflicts)
+            let claims = tables.claims.iter().map(|(&address, holding)| {
+                Record::Claim(ClaimRecord {
+                    network: name.clone(),
+                    address,
+                    holding: holding.clone(),
+                })
+            });
+            bindings.chain(addresses).chain(conflicts).chain(claims)
         })
     }
 
@@ -177,6 +185,9 @@ impl Book {
                 self.network_mut(&record.network)
                     .set_conflict(record.address, Some(conflict));
             }
+            Record::Claim(record) => self
+                .network_mut(&record.network)
+                .set_claim(record.address, Some(record.holding.clone())),
         }
     }
 
@@ -193,6 +204,10 @@ impl Book {
             }
             RecordKey::Conflict { network, address } => {
                 self.network_mut(network).set_conflict(*address, None);
+                network
+            }
+            RecordKey::Claim { network, address } => {
+                self.network_mut(network).set_claim(*address, None);
                 network
             }
         };
@@ -235,7 +250,7 @@ impl Book {
             Record::Address(record) => {
                 (&record.network, None, std::slice::from_ref(&record.address))
             }
-            Record::Conflict(_) => return Vec::new(),
+            Record::Conflict(_) | Record::Claim(_) => return Vec::new(),
         };
         let claims = |address: &IpAddr| {
             let other = match self.network(network)?.tables.entries.get(address)? {

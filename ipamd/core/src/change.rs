@@ -10,6 +10,7 @@ use proto_ids::{Identity, MacAddr, NetworkName, PodUid, SandboxId};
 use serde::{Deserialize, Serialize};
 
 use crate::binding::BindingRecord;
+use crate::claim::ClaimRecord;
 use crate::time::Timestamp;
 
 /// One step of a plan. The steps of a plan are stored all or none, and applied in order.
@@ -34,6 +35,8 @@ pub enum Record {
     Address(AddressRecord),
     /// A foreign host uses an address of ours.
     Conflict(ConflictRecord),
+    /// In a cluster: a claim of this node's.
+    Claim(ClaimRecord),
 }
 
 /// Where a record is stored.
@@ -56,6 +59,13 @@ pub enum RecordKey {
     },
     /// Of a conflict.
     Conflict {
+        /// The network.
+        network: NetworkName,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Of a claim.
+    Claim {
         /// The network.
         network: NetworkName,
         /// The address.
@@ -172,6 +182,10 @@ pub enum Ended {
     RackChanged,
     /// An adopted interface was named by its ADD.
     Named,
+    /// Another node asked for it and was given it.
+    Given,
+    /// This node was declared dead, and the address is another node's now.
+    Lost,
 }
 
 impl fmt::Display for Ended {
@@ -187,6 +201,8 @@ impl fmt::Display for Ended {
             Self::Freed => "freed",
             Self::RackChanged => "rack changed",
             Self::Named => "named",
+            Self::Given => "given to another node",
+            Self::Lost => "lost to another node",
         })
     }
 }
@@ -211,6 +227,12 @@ impl Record {
                 network: network.clone(),
                 address: *address,
             },
+            Self::Claim(ClaimRecord {
+                network, address, ..
+            }) => RecordKey::Claim {
+                network: network.clone(),
+                address: *address,
+            },
         }
     }
 }
@@ -222,6 +244,8 @@ impl RecordKey {
     pub const ADDRESS_TAG: u8 = b'a';
     /// First byte of every conflict's key.
     pub const CONFLICT_TAG: u8 = b'c';
+    /// First byte of every claim's key.
+    pub const CLAIM_TAG: u8 = b'k';
 
     /// The key as bytes: tag, network, a zero byte, then the identity or family and octets. Different keys have
     /// different bytes; all keys of one kind and network share a prefix; addresses sort by number.
@@ -230,6 +254,7 @@ impl RecordKey {
             Self::Binding { network, .. } => (Self::BINDING_TAG, network),
             Self::Address { network, .. } => (Self::ADDRESS_TAG, network),
             Self::Conflict { network, .. } => (Self::CONFLICT_TAG, network),
+            Self::Claim { network, .. } => (Self::CLAIM_TAG, network),
         };
         let mut bytes = vec![tag];
         // No name holds a zero byte.
@@ -237,7 +262,9 @@ impl RecordKey {
         bytes.push(0);
         match self {
             Self::Binding { identity, .. } => bytes.extend_from_slice(identity.as_str().as_bytes()),
-            Self::Address { address, .. } | Self::Conflict { address, .. } => match address {
+            Self::Address { address, .. }
+            | Self::Conflict { address, .. }
+            | Self::Claim { address, .. } => match address {
                 IpAddr::V4(v4) => {
                     bytes.push(4);
                     bytes.extend_from_slice(&v4.octets());

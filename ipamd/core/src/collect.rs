@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proto_ids::{Attachment, CniNetworkName};
 
 use crate::book::Book;
-use crate::change::{Change, Ended};
+use crate::change::{Change, Ended, Record};
+use crate::claim::{ClaimRecord, Holding, Tenure};
 use crate::draft::Draft;
 use crate::time::Timestamp;
 
@@ -33,9 +34,27 @@ impl Book {
         self.end_all(gone, Ended::Collected, now)
     }
 
-    /// Ends every attachment: the node booted, so nothing of the old boot is attached any more.
+    /// Ends every attachment: the node booted, so nothing of the old boot is attached any more. In a cluster nothing that it had
+    /// claimed is handed out before the claim was read again: the node may have been declared dead meanwhile.
     pub fn reboot(&self, now: Timestamp) -> CollectPlan {
-        self.end_all(|_| true, Ended::Reboot, now)
+        let mut plan = self.end_all(|_| true, Ended::Reboot, now);
+        let doubted = self.networks().flat_map(|(name, network)| {
+            let owned = network.tables.claims.iter();
+            owned
+                .filter(|(_, holding)| holding.tenure == Tenure::Owned)
+                .map(|(&address, holding)| {
+                    Change::Put(Record::Claim(ClaimRecord {
+                        network: name.clone(),
+                        address,
+                        holding: Holding {
+                            tenure: Tenure::Doubted,
+                            ..holding.clone()
+                        },
+                    }))
+                })
+        });
+        plan.changes.extend(doubted);
+        plan
     }
 
     fn end_all(

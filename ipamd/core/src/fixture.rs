@@ -68,6 +68,7 @@ pub(crate) fn settings() -> Settings {
         rules: vec![rule("lab", "*", Hold::For(Duration::from_secs(60)))],
         audit_keep: Duration::from_secs(86_400),
         refuse_when_exhausted: false,
+        claiming: false,
     }
 }
 

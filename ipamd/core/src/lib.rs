@@ -16,6 +16,7 @@ mod binding;
 mod book;
 mod change;
 mod check;
+mod claim;
 mod collect;
 mod conflict;
 mod draft;
@@ -46,6 +47,10 @@ pub use change::{
     AddressRecord, AddressUse, AuditEntry, Change, ConflictRecord, Ended, Former, Record, RecordKey,
 };
 pub use check::{CheckError, CheckedInterface, Difference};
+pub use claim::{
+    ANSWER_LIMIT, ASK_SETTLES, Claim, ClaimAhead, ClaimContent, ClaimPlan, ClaimRecord, ClaimWait,
+    ClaimWrite, ClaimedBinding, FENCE_SETTLES, Holding, Sight, Tenure, Wishes,
+};
 pub use collect::CollectPlan;
 pub use conflict::{ConflictPlan, Sighting};
 pub use expire::ExpirePlan;

@@ -243,12 +243,32 @@ impl AddressSet {
         self.intervals.is_empty()
     }
 
-    pub(crate) fn intervals(&self) -> impl Iterator<Item = (u128, u128)> {
+    /// The address at this place, counted from 0.
+    pub(crate) fn nth(&self, place: u128) -> Option<u128> {
+        let mut left = place;
+        self.intervals().find_map(|(first, last)| {
+            let size = last - first;
+            if left <= size {
+                return Some(first + left);
+            }
+            left -= size + 1;
+            None
+        })
+    }
+
+    /// The addresses in order, beginning at one of them. Lazy.
+    pub(crate) fn iter_from(&self, start: u128) -> impl Iterator<Item = u128> + Clone {
+        self.intervals()
+            .filter(move |&(_, last)| last >= start)
+            .flat_map(move |(first, last)| first.max(start)..=last)
+    }
+
+    pub(crate) fn intervals(&self) -> impl Iterator<Item = (u128, u128)> + Clone {
         self.intervals.iter().map(|(&first, &last)| (first, last))
     }
 
     /// The addresses in order. Lazy: only what is taken is visited.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u128> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u128> + Clone {
         self.intervals().flat_map(|(first, last)| first..=last)
     }
 }

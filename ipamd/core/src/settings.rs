@@ -30,6 +30,8 @@ pub struct Settings {
     pub audit_keep: Duration,
     /// Whether STATUS answers 50 when a network has no free address.
     pub refuse_when_exhausted: bool,
+    /// Whether the pools are shared with other nodes, so that an address is handed out only when this node has claimed it.
+    pub claiming: bool,
 }
 
 /// What a [`SettingsError`] is about.

@@ -89,6 +89,7 @@ pub(super) fn check(
         rules,
         audit_keep: audit_keep.unwrap_or(DEFAULT_AUDIT_KEEP),
         refuse_when_exhausted: daemon.refuse_when_exhausted.unwrap_or_default(),
+        claiming: false,
     };
     let settings = match settings.validate() {
         Ok(settings) => settings,

@@ -113,6 +113,10 @@ fn subject(record: &Record) -> String {
         Record::Address(AddressRecord {
             network, address, ..
         }) => format!("{address} of network {network}"),
+        Record::Claim(claim) => format!(
+            "the claim of {} in network {}",
+            claim.address, claim.network
+        ),
         Record::Conflict(conflict) => format!(
             "the conflict over {} of network {}",
             conflict.address, conflict.network

@@ -49,6 +49,7 @@ fn settings() -> ValidSettings {
         }],
         audit_keep: Duration::from_secs(86_400),
         refuse_when_exhausted: false,
+        claiming: false,
     }
     .validate()
     .unwrap()

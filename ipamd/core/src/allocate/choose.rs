@@ -78,6 +78,7 @@ impl<'a> Choice<'a> {
             .map(|(address, _)| address)
             .find(|&address| {
                 Family::of(address) == family
+                    && self.network.tables.may_hand_out(address)
                     && self.pools().any(|pool| pool.hands_out(address))
                     && !self.network.tables.conflicts.contains_key(&address)
             })
@@ -108,11 +109,45 @@ impl<'a> Choice<'a> {
                 holder,
             });
         }
+        self.claimed(address)?;
         // Whoever sets an address aside for nobody may mean to do so because of the conflict.
         if self.identity.is_none() {
             return Ok(());
         }
         self.undisputed(address)
+    }
+
+    /// Refuses an address that is not this node's to hand out.
+    pub(crate) fn claimed(&self, address: IpAddr) -> Result<(), AllocateError> {
+        if self.network.tables.may_hand_out(address) {
+            return Ok(());
+        }
+        Err(AllocateError::Unclaimed {
+            address,
+            network: self.name.clone(),
+        })
+    }
+
+    /// Refuses an identity whose binding is on its way from another node and has not come whole.
+    pub(crate) fn refuse_half_come(&self, identity: &Identity) -> Result<(), AllocateError> {
+        let tables = &self.network.tables;
+        let mut coming = tables
+            .incoming
+            .iter()
+            .filter_map(|address| tables.claims.get(address)?.incoming.as_deref());
+        match coming.find(|incoming| incoming.identity == *identity) {
+            None => Ok(()),
+            Some(incoming) => Err(AllocateError::HalfCome {
+                identity: identity.clone(),
+                network: self.name.clone(),
+                missing: incoming
+                    .addresses
+                    .iter()
+                    .copied()
+                    .filter(|&address| !tables.may_hand_out(address))
+                    .collect(),
+            }),
+        }
     }
 
     /// Refuses an address that a foreign host uses.

@@ -10,6 +10,9 @@ use crate::range::Family;
 use crate::refusal::{Holder, Reason};
 use crate::time::Timestamp;
 
+const TRIED_AGAIN: &str =
+    "nothing: the runtime tries again, and the address is asked for at the API server meanwhile";
+
 /// Why an ADD is refused. Nothing was handed out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AllocateError {
@@ -119,6 +122,26 @@ pub enum AllocateError {
         /// The identity.
         identity: Identity,
     },
+    /// The address is not this node's to hand out, or not for certain.
+    #[error(
+        "address {address} of network {network} is not claimed by this node, or not confirmed since its boot"
+    )]
+    Unclaimed {
+        /// The address.
+        address: IpAddr,
+        /// The network.
+        network: NetworkName,
+    },
+    /// The identity's binding comes from another node, and some of its addresses are not here yet.
+    #[error("the binding of {identity} in network {network} is on its way from another node; {} is still missing", shown(.missing))]
+    HalfCome {
+        /// The identity.
+        identity: Identity,
+        /// The network.
+        network: NetworkName,
+        /// What has not come.
+        missing: Vec<IpAddr>,
+    },
     /// Another binding has the requested MAC.
     #[error("MAC {mac} of network {network} belongs to {identity}")]
     MacTaken {
@@ -226,6 +249,7 @@ impl AllocateError {
                 Reason::MacTaken
             }
             Self::AlreadyAttached { .. } | Self::AttachmentTaken { .. } => Reason::AlreadyAttached,
+            Self::Unclaimed { .. } | Self::HalfCome { .. } => Reason::NotYet,
         }
     }
 
@@ -286,6 +310,7 @@ impl AllocateError {
             Self::AlreadyAttached { .. } => {
                 "one Pod can join a network once; remove the second interface from the configuration".to_owned()
             }
+            Self::Unclaimed { .. } | Self::HalfCome { .. } => TRIED_AGAIN.to_owned(),
             Self::AttachmentTaken { .. } => {
                 "the runtime must delete the interface (CNI DEL) before it adds it for another Pod".to_owned()
             }

@@ -154,6 +154,7 @@ impl Ask<'_> {
     ) -> Result<Answer, AllocateError> {
         self.refuse_other_wishes(bound)?;
         for address in bound.addresses.iter() {
+            choice.claimed(address)?;
             choice.undisputed(address)?;
         }
         let mut addresses = bound.addresses;
@@ -230,6 +231,7 @@ impl Ask<'_> {
     }
 
     fn bind(&self, choice: &Choice<'_>, draft: &mut Draft<'_>) -> Result<Answer, AllocateError> {
+        choice.refuse_half_come(self.identity)?;
         self.refuse_families_without_pool(choice)?;
         let mut addresses = Addresses::default();
         for family in choice.families() {

@@ -13,6 +13,7 @@ use proto_ids::{Identity, MacAddr};
 use super::pool_book::PoolBook;
 use crate::binding::Binding;
 use crate::change::{AddressUse, Former};
+use crate::claim::{Holding, Tenure};
 use crate::time::Timestamp;
 
 /// Sorts before every other address.
@@ -58,6 +59,8 @@ pub(crate) enum Class {
     Held,
     Quarantined,
     Conflicting,
+    /// In a cluster: not this node's to hand out.
+    Unclaimed,
 }
 
 /// What time alone will end.
@@ -72,6 +75,11 @@ pub(crate) struct Tables {
     pub(crate) bindings: BTreeMap<Arc<Identity>, Binding>,
     pub(crate) entries: BTreeMap<IpAddr, Entry>,
     pub(crate) conflicts: BTreeMap<IpAddr, Conflict>,
+    pub(crate) claims: BTreeMap<IpAddr, Holding>,
+    /// Claims with a binding that waits for its other addresses.
+    pub(crate) incoming: BTreeSet<IpAddr>,
+    /// Addresses are handed out only when they are claimed.
+    claiming: bool,
     // A set of pairs: interfaces found on a damaged node may share a MAC, and both must be remembered.
     // `None` is never stored: it sorts before every identity and so begins the search for a MAC's holders.
     macs: BTreeSet<(MacAddr, Option<Arc<Identity>>)>,
@@ -103,10 +111,21 @@ impl Tables {
             }
             Some(Entry::SetAside(_)) => Class::Held,
             Some(Entry::Quarantined(_)) => Class::Quarantined,
+            _ if self.incoming.contains(&address) => Class::Held,
             _ if self.conflicts.contains_key(&address) => Class::Conflicting,
+            _ if !self.may_hand_out(address) => Class::Unclaimed,
             Some(Entry::Retired(sequence)) => Class::Retired(*sequence),
             None => Class::Fresh,
         }
+    }
+
+    /// Whether the address is this node's to hand out: outside of clusters always, else as long as its claim is.
+    pub(crate) fn may_hand_out(&self, address: IpAddr) -> bool {
+        !self.claiming
+            || self
+                .claims
+                .get(&address)
+                .is_some_and(|holding| holding.tenure == Tenure::Owned)
     }
 
     /// The binding that has an address.
@@ -153,7 +172,10 @@ impl Tables {
     }
 
     fn is_empty(&self) -> bool {
-        self.bindings.is_empty() && self.entries.is_empty() && self.conflicts.is_empty()
+        self.bindings.is_empty()
+            && self.entries.is_empty()
+            && self.conflicts.is_empty()
+            && self.claims.is_empty()
     }
 
     fn set_entry(&mut self, address: IpAddr, entry: Option<Entry>) {
@@ -227,9 +249,12 @@ impl Tables {
 }
 
 impl Network {
-    pub(crate) fn new(pools: Vec<PoolBook>) -> Self {
+    pub(crate) fn new(pools: Vec<PoolBook>, claiming: bool) -> Self {
         Self {
-            tables: Tables::default(),
+            tables: Tables {
+                claiming,
+                ..Tables::default()
+            },
             pools,
         }
     }
@@ -302,6 +327,23 @@ impl Network {
             }
             None => {
                 tables.conflicts.remove(&address);
+            }
+        });
+    }
+
+    pub(super) fn set_claim(&mut self, address: IpAddr, holding: Option<Holding>) {
+        self.touch(&mut [address], |tables| {
+            tables.incoming.remove(&address);
+            match holding {
+                Some(holding) => {
+                    if holding.incoming.is_some() {
+                        tables.incoming.insert(address);
+                    }
+                    tables.claims.insert(address, holding);
+                }
+                None => {
+                    tables.claims.remove(&address);
+                }
             }
         });
     }

@@ -29,7 +29,12 @@ pub(crate) struct PoolBook {
 
 impl PoolBook {
     pub(crate) fn new(settings: ValidSettings, index: usize) -> Self {
-        let fresh = settings.usable(index).clone();
+        // In a cluster, nothing is this node's before it is claimed.
+        let fresh = if settings.settings().claiming {
+            AddressSet::default()
+        } else {
+            settings.usable(index).clone()
+        };
         Self {
             settings,
             index,
@@ -54,7 +59,7 @@ impl PoolBook {
     }
 
     /// The free addresses in the order they are handed out: never used first, then those used longest ago.
-    pub(crate) fn free(&self) -> impl Iterator<Item = IpAddr> {
+    pub(crate) fn free(&self) -> impl Iterator<Item = IpAddr> + Clone {
         let family = self.family();
         self.fresh
             .iter()
@@ -74,6 +79,9 @@ impl PoolBook {
             quarantined,
             conflicting,
         } = self.tally;
+        if self.settings.settings().claiming {
+            return self.fresh.count().saturating_add(self.retired.len() as u64);
+        }
         self.capacity()
             .saturating_sub(attached + held + quarantined + conflicting)
     }
@@ -84,6 +92,7 @@ impl PoolBook {
             Class::Retired(sequence) => {
                 self.retired.remove(&(sequence, address));
             }
+            Class::Unclaimed => {}
             counted => self.count(counted, u64::saturating_sub),
         }
     }
@@ -94,6 +103,7 @@ impl PoolBook {
             Class::Retired(sequence) => {
                 self.retired.insert((sequence, address));
             }
+            Class::Unclaimed => {}
             counted => self.count(counted, u64::saturating_add),
         }
     }
@@ -106,7 +116,7 @@ impl PoolBook {
             conflicting,
         } = &mut self.tally;
         let count = match class {
-            Class::Fresh | Class::Retired(_) => return,
+            Class::Fresh | Class::Retired(_) | Class::Unclaimed => return,
             Class::Attached => attached,
             Class::Held => held,
             Class::Quarantined => quarantined,

@@ -149,6 +149,7 @@ fn settings() -> Settings {
         }],
         audit_keep: Duration::from_secs(86_400),
         refuse_when_exhausted: false,
+        claiming: false,
     }
 }
 

@@ -42,7 +42,7 @@ pub(super) fn check(book: &Book) {
     assert_eq!(book.attachments, attachments);
 }
 
-fn check_pool(book: &Book, tables: &network::Tables, pool: &PoolBook) {
+fn check_pool(book: &Book, tables: &Tables, pool: &PoolBook) {
     let mut counted = Tally::default();
     let known = tables.entries.keys().chain(tables.conflicts.keys());
     let known: BTreeSet<_> = known.filter(|address| pool.hands_out(**address)).collect();
@@ -55,6 +55,7 @@ fn check_pool(book: &Book, tables: &network::Tables, pool: &PoolBook) {
             Class::Held => counted.held += 1,
             Class::Quarantined => counted.quarantined += 1,
             Class::Conflicting => counted.conflicting += 1,
+            Class::Unclaimed => panic!("{address} is nobody's outside of a cluster"),
         }
     }
     assert_eq!(pool.tally, counted);

@@ -721,6 +721,7 @@ impl Model {
                     let place = (record.network, record.address);
                     learned.spots.insert(place, spot);
                 }
+                Record::Claim(_) => unreachable!("there are none outside of a cluster"),
                 Record::Conflict(record) => {
                     let place = (record.network, record.address);
                     learned.conflicts.insert(place, record.foreign_mac);

@@ -353,6 +353,7 @@ fn built(variant: usize) -> ValidSettings {
         }],
         audit_keep: Duration::from_secs(3600),
         refuse_when_exhausted: false,
+        claiming: false,
     };
     settings.validate().unwrap()
 }

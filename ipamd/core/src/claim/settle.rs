@@ -1,0 +1,170 @@
+//! What a write to the API server makes true here.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use proto_ids::{NetworkName, RackName};
+
+use super::{Claim, ClaimRecord, ClaimWrite, ClaimedBinding, Holding, Tenure};
+use crate::binding::{Addresses, Binding, State};
+use crate::book::{Book, Tables};
+use crate::change::{Change, Record, RecordKey};
+use crate::draft::Draft;
+use crate::rule::Hold;
+use crate::time::Timestamp;
+
+impl Book {
+    /// A write was done, and the API server answered what the claim is now (`None`: it is gone). To be told only of answers that
+    /// came within [`super::ANSWER_LIMIT`], and before anything else is planned for this claim.
+    ///
+    /// # Guarantees
+    /// The only way for an address to become this node's. A binding that comes with it is held here as soon as all its
+    /// addresses have come.
+    pub fn claim_written(
+        &self,
+        (network, address): (&NetworkName, IpAddr),
+        write: &ClaimWrite,
+        claim: Option<&Claim>,
+        now: Timestamp,
+    ) -> Vec<Change> {
+        let mut draft = Draft::new(self, now);
+        let tables = self.network(network).map(|network| &network.tables);
+        let known = tables.and_then(|tables| tables.claims.get(&address));
+        let me = &self.settings().settings().node;
+        match claim {
+            Some(claim) if claim.content.node == *me => {
+                let same = known.is_some_and(|holding| {
+                    holding.uid == claim.uid && holding.epoch == claim.content.epoch
+                });
+                if !same {
+                    let arrival = Arrival {
+                        book: self,
+                        tables,
+                        network,
+                        address,
+                        now,
+                    };
+                    arrival.settle(claim, &mut draft);
+                }
+            }
+            // Asked for, given, or let go.
+            _ => {
+                let leaves = !matches!(write, ClaimWrite::Create(_));
+                if leaves && known.is_some() {
+                    draft.remove(RecordKey::Claim {
+                        network: network.clone(),
+                        address,
+                    });
+                }
+            }
+        }
+        draft.into_changes()
+    }
+}
+
+/// An address that has become this node's.
+struct Arrival<'a> {
+    book: &'a Book,
+    tables: Option<&'a Tables>,
+    network: &'a NetworkName,
+    address: IpAddr,
+    now: Timestamp,
+}
+
+impl Arrival<'_> {
+    fn settle(&self, claim: &Claim, draft: &mut Draft<'_>) {
+        let incoming = claim
+            .content
+            .binding
+            .as_ref()
+            .filter(|brought| !self.is_known(brought));
+        let holding = Holding {
+            uid: claim.uid.clone(),
+            epoch: claim.content.epoch,
+            tenure: Tenure::Owned,
+            incoming: incoming.cloned().map(Box::new),
+        };
+        self.put(self.address, holding.clone(), draft);
+        if let Some(brought) = incoming
+            && let Ok(rack) = self.book.rack()
+            && let Some(siblings) = self.siblings(brought)
+        {
+            self.hold(brought, rack, draft);
+            self.put(
+                self.address,
+                Holding {
+                    incoming: None,
+                    ..holding
+                },
+                draft,
+            );
+            for (address, sibling) in siblings {
+                let settled = Holding {
+                    incoming: None,
+                    ..sibling.clone()
+                };
+                self.put(address, settled, draft);
+            }
+        }
+    }
+
+    fn put(&self, address: IpAddr, holding: Holding, draft: &mut Draft<'_>) {
+        draft.put(Record::Claim(ClaimRecord {
+            network: self.network.clone(),
+            address,
+            holding,
+        }));
+    }
+
+    /// The identity has a binding here already, or the address another one: what is here is newer.
+    fn is_known(&self, brought: &ClaimedBinding) -> bool {
+        let own = self.book.binding(self.network, &brought.identity);
+        let taken = |address: &IpAddr| {
+            self.tables
+                .is_some_and(|tables| tables.holder(*address).is_some())
+        };
+        own.is_some() || brought.addresses.iter().any(taken)
+    }
+
+    /// The other addresses of a binding, when all of them have come.
+    fn siblings(&self, brought: &ClaimedBinding) -> Option<Vec<(IpAddr, &Holding)>> {
+        let others = brought.addresses.iter();
+        others
+            .filter(|&&address| address != self.address)
+            .map(|&address| {
+                let holding = self.tables?.claims.get(&address)?;
+                let comes = holding.incoming.as_ref();
+                let same = comes.is_some_and(|incoming| incoming.identity == brought.identity);
+                (holding.tenure == Tenure::Owned && same).then_some((address, holding))
+            })
+            .collect()
+    }
+
+    /// The binding is held here: its Pod is on its way, or comes back one day.
+    fn hold(&self, brought: &ClaimedBinding, rack: &Arc<RackName>, draft: &mut Draft<'_>) {
+        let settings = self.book.settings().settings();
+        let state = if brought.reservation.is_some() {
+            State::Held
+        } else if brought.attached {
+            match settings.hold(&brought.identity, &brought.origin) {
+                Hold::Forever => State::Held,
+                Hold::For(duration) => State::HeldUntil(self.now.after(duration)),
+                // It would not be held, but its Pod is expected.
+                Hold::None => State::HeldUntil(self.now.after(super::EXPECTED)),
+            }
+        } else {
+            State::held(brought.until)
+        };
+        let addresses: Addresses = brought.addresses.iter().copied().collect();
+        let binding = Binding {
+            addresses,
+            mac: brought.mac,
+            rack: Arc::clone(rack),
+            origin: brought.origin.clone(),
+            reservation: brought.reservation.as_deref().map(Box::from),
+            since: self.now,
+            state,
+        };
+        draft.put_binding(self.network, &brought.identity, &binding);
+    }
+}

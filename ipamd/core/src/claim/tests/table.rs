@@ -1,0 +1,306 @@
+//! One claim, one node, one decision.
+
+use super::*;
+use crate::{AllocateError, Ended};
+
+/// A node with the address `10.0.0.10`, owned since epoch 3.
+fn owner() -> Book {
+    let mut book = Book::new(settings("n1", false));
+    let create = ClaimWrite::Create(claim("n1", 3).content);
+    let changes = book.claim_written(PLACE.get(), &create, Some(&claim("n1", 3)), at(0));
+    book.apply(&changes);
+    book
+}
+
+/// Where all of it happens.
+struct Place {
+    network: std::sync::LazyLock<NetworkName>,
+}
+
+static PLACE: Place = Place {
+    network: std::sync::LazyLock::new(|| network("external")),
+};
+
+impl Place {
+    fn get(&self) -> (&NetworkName, IpAddr) {
+        (&self.network, ip("10.0.0.10"))
+    }
+
+    fn key(&self) -> (NetworkName, IpAddr) {
+        (self.network.clone(), ip("10.0.0.10"))
+    }
+}
+
+fn sight(claim: Option<&Claim>, consistent: bool, unchanged: Duration) -> Sight<'_> {
+    let (network, address) = PLACE.get();
+    Sight {
+        network,
+        address,
+        claim,
+        consistent,
+        unchanged,
+    }
+}
+
+fn plan(book: &Book, claim: Option<&Claim>, consistent: bool, wishes: &Wishes) -> ClaimPlan {
+    book.plan_claim(&sight(claim, consistent, Duration::ZERO), wishes, at(0))
+}
+
+fn nothing() -> Wishes {
+    Wishes::default()
+}
+
+fn wanting_address() -> Wishes {
+    Wishes {
+        addresses: [PLACE.key()].into(),
+        ..nothing()
+    }
+}
+
+fn wanting_identity() -> Wishes {
+    Wishes {
+        identities: [(network("external"), "t/app-0".parse().unwrap())].into(),
+        ..nothing()
+    }
+}
+
+fn bound(attached: bool) -> ClaimedBinding {
+    ClaimedBinding {
+        identity: "t/app-0".parse().unwrap(),
+        mac: "b6:e7:0a:00:00:0a".parse().unwrap(),
+        addresses: vec![ip("10.0.0.10")],
+        origin: Origin::Pod,
+        reservation: None,
+        attached,
+        until: None,
+    }
+}
+
+fn held_by(node: &str, epoch: u64) -> Claim {
+    let mut claim = claim(node, epoch);
+    claim.content.binding = Some(bound(false));
+    claim
+}
+
+#[track_caller]
+fn updated(plan: ClaimPlan) -> ClaimContent {
+    match plan {
+        ClaimPlan::Write(ClaimWrite::Update { content, .. }) => content,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn commit(book: &mut Book, plan: ClaimPlan) -> Vec<Change> {
+    let ClaimPlan::Commit(changes) = plan else {
+        panic!("{plan:?}")
+    };
+    book.apply(&changes);
+    changes
+}
+
+#[test]
+fn nothing_is_handed_out_before_it_is_claimed() {
+    let book = Book::new(settings("n1", false));
+    let refused = book.allocate(&request("t/app-0", "s1"), at(0)).unwrap_err();
+    assert!(
+        matches!(refused, AllocateError::Exhausted { .. }),
+        "{refused}"
+    );
+    assert_eq!(owner().must_get("t/app-0", "s1", at(0)), ip("10.0.0.10"));
+}
+
+#[test]
+fn address_that_is_wanted_is_claimed_by_creating() {
+    let book = Book::new(settings("n1", false));
+    assert_eq!(plan(&book, None, false, &nothing()), ClaimPlan::Idle);
+    let planned = plan(&book, None, false, &wanting_address());
+    assert!(
+        matches!(planned, ClaimPlan::Write(ClaimWrite::Create(_))),
+        "{planned:?}"
+    );
+}
+
+#[test]
+fn claim_that_names_this_node_is_written_anew_before_it_is_believed() {
+    let book = Book::new(settings("n1", false));
+    let content = updated(plan(&book, Some(&held_by("n1", 3)), false, &nothing()));
+    assert_eq!((content.epoch, content.binding), (4, Some(bound(false))));
+}
+
+#[test]
+fn binding_that_arrives_with_its_claim_is_held_with_its_mac() {
+    let mut book = Book::new(settings("n2", false));
+    let answer = held_by("n2", 9);
+    let write = ClaimWrite::Create(answer.content.clone());
+    let changes = book.claim_written(PLACE.get(), &write, Some(&answer), at(0));
+    book.apply(&changes);
+    let grant = book.must_allocate(&request("t/app-0", "s1"), at(1));
+    let interface = &grant.interfaces[0];
+    assert_eq!(interface.addresses[0].address.addr(), ip("10.0.0.10"));
+    assert_eq!(interface.mac, bound(false).mac);
+}
+
+#[test]
+fn binding_with_two_addresses_is_used_only_when_both_have_come() {
+    let mut book = Book::new(settings("n2", true));
+    let both = ClaimedBinding {
+        addresses: vec![ip("10.0.0.10"), ip("fd00::10")],
+        ..bound(false)
+    };
+    let mut answer = claim("n2", 9);
+    answer.content.binding = Some(both.clone());
+    let write = ClaimWrite::Create(answer.content.clone());
+    let external = network("external");
+    let changes = book.claim_written((&external, ip("fd00::10")), &write, Some(&answer), at(0));
+    book.apply(&changes);
+    let refused = book.allocate(&request("t/app-0", "s1"), at(0)).unwrap_err();
+    assert!(refused.to_string().contains("10.0.0.10"), "{refused}");
+    let changes = book.claim_written((&external, ip("10.0.0.10")), &write, Some(&answer), at(0));
+    book.apply(&changes);
+    let grant = book.must_allocate(&request("t/app-0", "s1"), at(1));
+    let granted = grant.interfaces[0].addresses.iter();
+    let granted: Vec<_> = granted.map(|it| it.address.addr()).collect();
+    assert_eq!(granted, both.addresses);
+}
+
+#[test]
+fn another_nodes_claim_is_asked_for_only_when_its_identity_is_wanted() {
+    let book = Book::new(settings("n2", false));
+    let claim = held_by("n1", 3);
+    assert_eq!(
+        plan(&book, Some(&claim), false, &wanting_address()),
+        ClaimPlan::Idle
+    );
+    let content = updated(plan(&book, Some(&claim), false, &wanting_identity()));
+    assert_eq!(content.asked_by.unwrap().as_str(), "n2");
+}
+
+#[test]
+fn question_of_another_node_is_replaced_only_when_it_has_settled() {
+    let book = Book::new(settings("n2", false));
+    let mut claim = held_by("n1", 3);
+    claim.content.asked_by = Some("n3".parse().unwrap());
+    let wishes = wanting_identity();
+    assert!(matches!(
+        plan(&book, Some(&claim), false, &wishes),
+        ClaimPlan::Wait(ClaimWait::Asked { .. })
+    ));
+    let settled = sight(Some(&claim), false, ASK_SETTLES);
+    let content = updated(book.plan_claim(&settled, &wishes, at(0)));
+    assert_eq!(content.asked_by.unwrap().as_str(), "n2");
+}
+
+#[test]
+fn holder_forgets_before_it_gives() {
+    let mut book = owner();
+    book.must_get("t/app-0", "s1", at(0));
+    let mut seen = held_by("n1", 3);
+    seen.content.asked_by = Some("n2".parse().unwrap());
+    // A sandbox has it: the question waits; the API server learns who has it.
+    let content = updated(plan(&book, Some(&seen), false, &nothing()));
+    assert_eq!(
+        (content.node.as_str(), content.binding),
+        ("n1", Some(bound(true)))
+    );
+    book.must_release("s1", at(1));
+    let planned = plan(&book, Some(&seen), false, &nothing());
+    commit(&mut book, planned);
+    assert!(book.allocate(&request("t/app-0", "s2"), at(2)).is_err());
+    let content = updated(plan(&book, Some(&seen), false, &nothing()));
+    assert_eq!((content.node.as_str(), content.epoch), ("n2", 4));
+    assert_eq!(content.binding, Some(bound(false)));
+}
+
+#[test]
+fn old_view_never_ends_a_tenure() {
+    let book = owner();
+    for seen in [None, Some(claim("n2", 2)), Some(claim("n1", 2))] {
+        let planned = plan(&book, seen.as_ref(), false, &nothing());
+        assert_eq!(planned, ClaimPlan::Look, "{seen:?}");
+    }
+}
+
+#[test]
+fn rebooted_node_hands_out_nothing_until_it_has_looked() {
+    let mut book = owner();
+    let address = book.must_get("t/app-0", "s1", at(0));
+    let rebooted = book.reboot(at(1));
+    book.apply(&rebooted.changes);
+    assert!(book.allocate(&request("t/app-0", "s2"), at(2)).is_err());
+    let seen = held_by("n1", 3);
+    assert_eq!(plan(&book, Some(&seen), false, &nothing()), ClaimPlan::Look);
+    let planned = plan(&book, Some(&seen), true, &nothing());
+    commit(&mut book, planned);
+    assert_eq!(book.must_get("t/app-0", "s2", at(3)), address);
+}
+
+#[test]
+fn rebooted_node_that_was_declared_dead_forgets() {
+    let mut book = owner();
+    book.must_get("t/app-0", "s1", at(0));
+    let rebooted = book.reboot(at(1));
+    book.apply(&rebooted.changes);
+    let mut fenced = held_by("n1", 3);
+    fenced.fenced = true;
+    assert_eq!(
+        plan(&book, Some(&fenced), true, &nothing()),
+        ClaimPlan::Wait(ClaimWait::FencedHere)
+    );
+    let planned = plan(&book, Some(&held_by("n2", 4)), true, &nothing());
+    let changes = commit(&mut book, planned);
+    let lost = |change: &Change| matches!(change, Change::Audit(it) if it.ended == Ended::Lost);
+    assert!(changes.iter().any(lost));
+    assert!(book.allocate(&request("t/app-0", "s2"), at(2)).is_err());
+}
+
+#[test]
+fn fenced_claim_is_taken_when_the_fence_has_settled() {
+    let book = Book::new(settings("n2", false));
+    let mut fenced = held_by("n1", 3);
+    fenced.fenced = true;
+    let wishes = wanting_identity();
+    assert!(matches!(
+        plan(&book, Some(&fenced), false, &wishes),
+        ClaimPlan::Wait(ClaimWait::Fence(_))
+    ));
+    let settled = sight(Some(&fenced), false, FENCE_SETTLES);
+    let content = updated(book.plan_claim(&settled, &wishes, at(0)));
+    assert_eq!((content.node.as_str(), content.epoch), ("n2", 4));
+}
+
+#[test]
+fn surplus_is_forgotten_then_deleted() {
+    let mut book = owner();
+    let wishes = Wishes {
+        surplus: [PLACE.key()].into(),
+        ..nothing()
+    };
+    let seen = claim("n1", 3);
+    let planned = plan(&book, Some(&seen), false, &wishes);
+    commit(&mut book, planned);
+    assert!(book.allocate(&request("t/app-0", "s1"), at(0)).is_err());
+    let delete = plan(&book, Some(&seen), false, &nothing());
+    let ClaimPlan::Write(write @ ClaimWrite::Delete { .. }) = delete else {
+        panic!("{delete:?}")
+    };
+    let changes = book.claim_written(PLACE.get(), &write, None, at(1));
+    book.apply(&changes);
+    assert_eq!(book, Book::new(settings("n1", false)));
+}
+
+#[test]
+fn nodes_begin_at_different_places_and_know_when_a_pool_is_short() {
+    let none = BTreeSet::new();
+    let first = |node: &str| {
+        let ahead = Book::new(settings(node, true)).claim_ahead(2, |_| 0, &none);
+        assert_eq!(ahead.claim.len(), 4, "two of each family");
+        assert!(ahead.short.is_empty());
+        ahead.claim
+    };
+    let all: BTreeSet<_> = (1..20).map(|it| first(&format!("n{it}"))).collect();
+    assert!(all.len() > 3, "{all:?}");
+    let book = Book::new(settings("n1", false));
+    let ahead = book.claim_ahead(2, |_| 9, &none);
+    assert_eq!((ahead.claim.len(), ahead.short.len()), (6, 1));
+}
