@@ -84,6 +84,14 @@ const TIERS: [Tier; 6] = [
 /// Runs the tiers asked for.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
     let workspace = Workspace::find()?;
+    // Said before the first tier has run for minutes.
+    if let Some(reason) = args.tier.needs_root() {
+        ensure!(
+            nix::unistd::geteuid().is_root(),
+            "`test {}` needs root: {reason}; `test unit`, `test netns` and `test apiserver` do not",
+            args.tier.name()
+        );
+    }
     ensure_packages(args.tier)?;
     let mut flaky = Vec::new();
     let mut times = Vec::new();
@@ -115,6 +123,16 @@ fn run_tier(tier: Tier, workspace: &Workspace, rest: &[String]) -> Result<Vec<Fl
 }
 
 impl Tier {
+    /// Why, where it does.
+    fn needs_root(self) -> Option<&'static str> {
+        match self {
+            Self::Unit | Self::Netns | Self::Apiserver => None,
+            Self::Containerd | Self::Cluster => Some("it makes cgroups"),
+            Self::Vlan => Some("the machine under qemu has this one's root file system"),
+            Self::All => Some("some of its tiers make cgroups or boot a kernel"),
+        }
+    }
+
     /// As it is typed.
     fn name(self) -> String {
         let value = self.to_possible_value();
@@ -197,10 +215,6 @@ fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
 }
 
 fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the containerd tier needs root: it makes cgroups"
-    );
     let bin_dir = product(workspace, Profile::Dev)?;
     // The runtime itself goes first, with the reference plugins.
     let words = [
@@ -241,10 +255,6 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
 }
 
 fn vlan(workspace: &Workspace, rest: &[String]) -> Result<()> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the vlan tier needs root: the machine under qemu has this one's root file system"
-    );
     let bin_dir = product(workspace, Profile::Dev)?;
     let words = ["test", "--no-run", "--package", "tests", "--test", "vlan"];
     let programs = executables(workspace, Profile::Dev, "building the VLAN tests", &words)?;

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tests_testbed::{
     ADDONS_VARIABLE, CONTAINERD_VARIABLE, FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, KUBERNETES_VARIABLE,
     NEXT_IMAGE_VARIABLE,
@@ -70,10 +70,6 @@ pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Fl
 }
 
 pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
-    ensure!(
-        nix::unistd::geteuid().is_root(),
-        "the cluster tier needs root: it makes cgroups"
-    );
     let kubernetes = programs::kubernetes(workspace)?;
     let containerd = programs::containerd(workspace)?;
     let addons = programs::addons(workspace)?;
