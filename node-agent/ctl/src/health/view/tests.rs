@@ -1,0 +1,101 @@
+use serde_json::json;
+
+use super::*;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_763_719_200 + second).unwrap()
+}
+
+fn report(states: &[&str]) -> NodeHealth {
+    let signal = |(index, state): (usize, &&str)| {
+        json!({
+            "name": format!("s{index}"), "state": state, "since": at(-60), "observedTime": at(0),
+            "ttlSeconds": 60, "value": "", "threshold": "",
+        })
+    };
+    let signals: Vec<_> = states.iter().enumerate().map(signal).collect();
+    serde_json::from_value(json!({
+        "apiVersion": "berth.dev/v1alpha1", "kind": "NodeHealth",
+        "metadata": {"name": "n1"}, "spec": {"nodeName": "n1"},
+        "status": {
+            "bootId": "boot-1", "agentVersion": "0.1.0", "reportTime": at(0), "expiryTime": at(720),
+            "problems": 0, "unknowns": 0, "conditions": [], "signals": signals,
+        },
+    }))
+    .unwrap()
+}
+
+#[test]
+fn node_is_as_its_worst_signal() {
+    for (states, expected) in [
+        (&["Healthy", "Healthy"][..], SignalState::Healthy),
+        (&["Healthy", "Unknown"], SignalState::Unknown),
+        (&["Unknown", "Unhealthy"], SignalState::Unhealthy),
+        (&[], SignalState::Unknown),
+    ] {
+        let report = report(states);
+        let seen = Seen {
+            report: Some(&report),
+            boot_id: Some("boot-1"),
+        };
+        let view = judge("n1", seen, at(10));
+        assert_eq!((view.state, view.void), (expected, None), "{states:?}");
+    }
+}
+
+#[test]
+fn report_that_is_not_in_force_makes_the_node_unknown_and_says_why() {
+    let healthy = report(&["Healthy"]);
+    let mut empty = healthy.clone();
+    empty.status = None;
+    let table = [
+        ("no object", None, None, 0, "there is no report"),
+        ("no status", Some(&empty), None, 0, "there is no report"),
+        ("expired", Some(&healthy), None, 720, "expired 0s ago"),
+        (
+            "long expired",
+            Some(&healthy),
+            None,
+            720 + 7_200,
+            "expired 2h ago",
+        ),
+        (
+            "another boot",
+            Some(&healthy),
+            Some("boot-2"),
+            0,
+            "last boot",
+        ),
+    ];
+    for (case, report, boot_id, second, words) in table {
+        let view = judge("n1", Seen { report, boot_id }, at(second));
+        assert_eq!(view.state, SignalState::Unknown, "{case}");
+        let void = view.void.unwrap();
+        assert!(void.message.contains(words), "{case}: {void:?}");
+        assert!(void.advice.contains("spec.nodeName=n1"), "{case}");
+    }
+    let view = judge(
+        "n1",
+        Seen {
+            report: Some(&healthy),
+            boot_id: None,
+        },
+        at(719),
+    );
+    assert!(view.is_healthy());
+}
+
+#[test]
+fn ages_are_short() {
+    for (seconds, text) in [
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (7_199, "119m"),
+        (7_200, "2h"),
+        (200_000, "2d"),
+    ] {
+        assert_eq!(short(Duration::from_secs(seconds)), text);
+    }
+    assert_eq!(since(at(10), at(0)), Duration::ZERO);
+}
