@@ -16,15 +16,18 @@ use ipamd_daemon::http::{HttpContent, HttpServer};
 use ipamd_daemon::readiness::{Readiness, Ready};
 use ipamd_daemon::signal::spawn_signals;
 use ipamd_daemon::{chain, uds};
+use prometheus_client::registry::Registry;
 use tracing::{error, info};
 
 use crate::args::Args;
 use crate::config::{self, Config, Overrides};
-use crate::ledger::{LedgerConfig, LedgerHandle, LedgerPaths, Phase};
+use crate::ledger::{LedgerConfig, LedgerHandle, LedgerPaths};
 use crate::metrics::Metrics;
 use crate::privilege;
-use crate::reload::{Reloader, spawn_reloader};
+use crate::readiness::spawn_readiness;
+use crate::reload::{FileWatch, Reloader, spawn_reloader};
 use crate::server::{self, Service, ServiceParts};
+use crate::sync::{Cluster, EventsHandle, SyncParts, spawn_sync};
 use crate::wire::{WireHandle, spawn_wire};
 
 /// Calls under way are given so long to finish: more than a commit takes, less than a supervisor waits before it kills.
@@ -35,6 +38,7 @@ const LEDGER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs the daemon until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let file = FileWatch::new(&args.config);
     let config = config::load(&args.config, &args.overrides)?;
     let capabilities = privilege::reduce(config.probes())?;
     log_start(&config, &capabilities);
@@ -42,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .enable_all()
         .max_blocking_threads(2)
         .build()?;
-    runtime.block_on(serve(config, args.overrides.clone(), capabilities))
+    runtime.block_on(serve(config, file, args.overrides.clone(), capabilities))
 }
 
 fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
@@ -100,6 +104,7 @@ impl Groups {
 
 async fn serve(
     config: Config,
+    file: FileWatch,
     overrides: Overrides,
     capabilities: BTreeSet<String>,
 ) -> anyhow::Result<()> {
@@ -111,11 +116,19 @@ async fn serve(
     let metrics = Metrics::new(&ledger, &capabilities);
     let readiness = Arc::new(Readiness::new("recovering"));
 
+    let cluster = cluster(&groups.parts, &config, &overrides, &ledger);
+    let (rack, events) = match cluster {
+        Some(Cluster { rack, events }) => (Some(rack), events),
+        None => (None, EventsHandle::to_nobody()),
+    };
     let reloader = Reloader {
         config: config.clone(),
         overrides,
         ledger: ledger.clone(),
         reloads: metrics.reloads.clone(),
+        file,
+        rack,
+        events: events.clone(),
     };
     let (reloader, guards) = spawn_reloader(&groups.parts, reloader, signals.reloads);
     let wire = if config.probes() {
@@ -129,17 +142,10 @@ async fn serve(
         reloader,
         calls: metrics.calls.clone(),
         wire,
+        events,
         capabilities: capabilities.into_iter().collect(),
     });
-    if let Some(address) = &config.metrics {
-        let content = HttpContent {
-            registry: Arc::new(metrics.registry),
-            readiness: readiness.watch(),
-        };
-        HttpServer::bind(address)
-            .await?
-            .spawn(&groups.parts, content);
-    }
+    spawn_metrics(&groups.parts, &config, metrics.registry, &readiness).await?;
     spawn_readiness(&groups.parts, ledger, Arc::clone(&readiness));
     groups
         .ledger
@@ -160,34 +166,38 @@ async fn serve(
     outcome
 }
 
-/// Readiness follows the ledger's phase.
-fn spawn_readiness(tasks: &Tasks, ledger: LedgerHandle, readiness: Arc<Readiness>) {
-    let token = tasks.token();
-    tasks.spawn("readiness", async move {
-        let mut status = ledger.status();
-        let mut last = None;
-        loop {
-            let (phase, message) = {
-                let status = status.borrow_and_update();
-                (status.phase, status.message.clone())
-            };
-            if last.as_ref() != Some(&(phase, message.clone())) {
-                info!(phase = ?phase, reason = message, "phase");
-                readiness.set(match phase {
-                    Phase::Serving => Ready::Yes,
-                    phase => Ready::No(format!("{phase:?}: {message}")),
-                });
-                last = Some((phase, message));
-            }
-            tokio::select! {
-                () = token.cancelled() => return,
-                changed = status.changed() => if changed.is_err() {
-                    token.cancelled().await;
-                    return;
-                },
-            }
-        }
-    });
+async fn spawn_metrics(
+    tasks: &Tasks,
+    config: &Config,
+    registry: Registry,
+    readiness: &Readiness,
+) -> anyhow::Result<()> {
+    let Some(address) = &config.metrics else {
+        return Ok(());
+    };
+    let content = HttpContent {
+        registry: Arc::new(registry),
+        readiness: readiness.watch(),
+    };
+    HttpServer::bind(address).await?.spawn(tasks, content);
+    Ok(())
+}
+
+/// What comes from the cluster; `None`: the daemon stands alone, and nothing of this runs.
+fn cluster(
+    tasks: &Tasks,
+    config: &Config,
+    overrides: &Overrides,
+    ledger: &LedgerHandle,
+) -> Option<Cluster> {
+    let kubernetes = config.kubernetes.as_ref()?;
+    let parts = SyncParts {
+        rack_label: kubernetes.rack_label.clone(),
+        kubeconfig: overrides.kubeconfig.clone(),
+        store: config.store.clone(),
+        ledger: ledger.clone(),
+    };
+    Some(spawn_sync(tasks, parts, kubernetes.not_asked_yet()))
 }
 
 fn ledger_config(config: &Config, overrides: &Overrides) -> LedgerConfig {

@@ -33,7 +33,7 @@ const DEFAULT_STORE: &str = "/var/lib/berth/ipamd";
 const DEFAULT_CNI_RESULTS: &str = "/var/lib/cni/results";
 const DEFAULT_METRICS: &str = "127.0.0.1:9421";
 /// The label of a Node that says its rack.
-const DEFAULT_RACK_LABEL: &str = "topology.berth.dev/rack";
+const DEFAULT_RACK_LABEL: &str = proto_crd::names::RACK_LABEL;
 const DEFAULT_AUDIT_KEEP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Neighbours forget an ARP entry within minutes; switches commonly within five.
 const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);

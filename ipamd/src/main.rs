@@ -9,11 +9,13 @@ mod ledger;
 mod links;
 mod metrics;
 mod privilege;
+mod readiness;
 mod recover;
 mod reload;
 mod server;
 mod spool;
 mod store;
+mod sync;
 mod wire;
 
 use std::process::ExitCode;

@@ -1,20 +1,31 @@
-//! The configuration read again, by SIGHUP or an operator's call: applied whole or refused whole.
+//! The configuration read again, when the file changes, by SIGHUP or an operator's call: applied whole or refused whole.
 //!
-//! One at a time. What was refused leaves everything as it was.
+//! One at a time. What was refused leaves everything as it was. The rack that a label names is put into what is in force here
+//! too, so that the ledger hears of both from one side.
+
+mod file;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use ipamd_core::ReconfigureError;
+use ipamd_core::{NodeRack, ReconfigureError, ValidSettings};
 use ipamd_daemon::{Tasks, chain};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use tokio::sync::{mpsc, oneshot, watch};
-use tracing::{error, info};
+use tokio::time::sleep;
+use tracing::{debug, error, info};
 
 use crate::config::{self, Config, LoadConfigError, Overrides};
 use crate::ledger::{LedgerError, LedgerHandle, Unavailable};
 use crate::metrics::{ReloadLabels, ReloadResult};
+use crate::sync::{EventsHandle, Topic};
 use crate::wire::Guard;
+
+pub(crate) use file::FileWatch;
+
+/// A ledger that recovers cannot be told the rack; it is told when it has recovered.
+const PLACE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a configuration was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +96,12 @@ pub(crate) struct Reloader {
     pub(crate) ledger: LedgerHandle,
     /// Counts them.
     pub(crate) reloads: Family<ReloadLabels, Counter>,
+    /// The file.
+    pub(crate) file: FileWatch,
+    /// The rack that a label names; `None`: the configuration names it.
+    pub(crate) rack: Option<watch::Receiver<NodeRack>>,
+    /// Told what is refused.
+    pub(crate) events: EventsHandle,
 }
 
 /// Starts the task that reloads, at every SIGHUP and when asked. Answers its handle, and what the wire is to guard.
@@ -112,10 +129,18 @@ async fn run(
     mut requests: mpsc::Receiver<oneshot::Sender<Result<Vec<String>, ReloadError>>>,
     mut signals: watch::Receiver<u64>,
 ) {
+    // Before the first reload: the label may be read already.
+    let mut placed = reloader.rack.is_none();
     loop {
+        let rack = reloader.rack.clone();
         let reply = tokio::select! {
             Ok(()) = signals.changed() => None,
             Some(reply) = requests.recv() => Some(reply),
+            () = reloader.file.changed() => None,
+            () = moved(rack, placed) => {
+                placed = reloader.place(&guards).await;
+                continue;
+            }
             else => std::future::pending().await,
         };
         let outcome = reloader.reload(&guards).await;
@@ -130,14 +155,28 @@ impl Reloader {
         &mut self,
         guards: &watch::Sender<Arc<[Guard]>>,
     ) -> Result<Vec<String>, ReloadError> {
+        let content = self.file.content();
         let outcome = self.apply(guards).await;
+        // What could not be tried is tried again.
+        if !matches!(outcome, Err(ReloadError::Unavailable(_))) {
+            self.file.dealt_with(content);
+        }
         let result = match &outcome {
             Ok(changes) => {
                 info!(changes = changes.join("; "), "configuration reloaded");
+                self.events.withdraw(Topic::ConfigurationRefused);
                 ReloadResult::Applied
             }
             Err(refused) => {
-                error!(error = %chain(refused), advice = refused.advice(), "configuration refused");
+                let (problem, advice) = (chain(refused), refused.advice());
+                // A configuration with several problems has one on each line.
+                for line in problem.lines() {
+                    error!(error = line, advice, "configuration refused");
+                }
+                let note = format!(
+                    "configuration refused, the one before stays in force: {problem}; {advice}"
+                );
+                self.events.put(Topic::ConfigurationRefused, note);
                 ReloadResult::Refused
             }
         };
@@ -149,14 +188,64 @@ impl Reloader {
         &mut self,
         guarded: &watch::Sender<Arc<[Guard]>>,
     ) -> Result<Vec<String>, ReloadError> {
-        let new = config::load(&self.config.path, &self.overrides)?;
+        let mut new = config::load(&self.config.path, &self.overrides)?;
         let needs_restart = self.config.needs_restart(&new);
         if !needs_restart.is_empty() {
             return Err(ReloadError::NeedsRestart(needs_restart));
         }
+        new.settings = self.placed(&new);
         let changes = self.ledger.reload(new.settings.clone()).await?;
         guarded.send_replace(Guard::of(&new.settings));
         self.config = new;
         Ok(changes)
+    }
+
+    /// The settings with the rack that the label names.
+    fn placed(&self, config: &Config) -> ValidSettings {
+        match &self.rack {
+            None => config.settings.clone(),
+            Some(rack) => config.settings.with_rack(rack.borrow().clone()),
+        }
+    }
+
+    /// Has the ledger and the wire work by the rack that the label names now. Answers whether they do.
+    async fn place(&mut self, guarded: &watch::Sender<Arc<[Guard]>>) -> bool {
+        if let Some(rack) = &mut self.rack {
+            rack.mark_unchanged();
+        }
+        let settings = self.placed(&self.config);
+        match self.ledger.reload(settings.clone()).await {
+            Ok(changes) => {
+                if !changes.is_empty() {
+                    info!(changes = changes.join("; "), "node placed");
+                }
+                guarded.send_replace(Guard::of(&settings));
+                self.config.settings = settings;
+                true
+            }
+            Err(LedgerError::Unavailable(unavailable)) => {
+                debug!(error = %unavailable, "rack cannot be applied yet");
+                false
+            }
+            Err(LedgerError::Refused(refused)) => {
+                // Which rack it is changes nothing about what the pools have: not to be expected.
+                error!(error = %refused, "rack refused");
+                true
+            }
+        }
+    }
+}
+
+/// Returns when there is a rack to be applied.
+async fn moved(rack: Option<watch::Receiver<NodeRack>>, placed: bool) {
+    let Some(mut rack) = rack else {
+        return std::future::pending().await;
+    };
+    if !placed {
+        sleep(PLACE_PAUSE).await;
+        return;
+    }
+    if rack.changed().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -29,6 +29,7 @@ use crate::config::MAX_MESSAGE_BYTES;
 use crate::ledger::{LedgerHandle, Unavailable};
 use crate::metrics::{Call, CallMetrics, CallResult, Verb};
 use crate::reload::ReloadHandle;
+use crate::sync::EventsHandle;
 use crate::wire::WireHandle;
 
 pub(crate) use admin::{list_filter, who_query, who_response, why_query, why_response};
@@ -53,6 +54,8 @@ pub(crate) struct Service {
     pub(crate) calls: CallMetrics,
     /// Told on which links networks are heard.
     pub(crate) wire: WireHandle,
+    /// Told what an operator must hear of.
+    pub(crate) events: EventsHandle,
     /// Kernel capabilities the daemon kept.
     pub(crate) capabilities: Vec<String>,
     slots: Arc<Semaphore>,
@@ -64,6 +67,7 @@ pub(crate) struct ServiceParts {
     pub(crate) reloader: ReloadHandle,
     pub(crate) calls: CallMetrics,
     pub(crate) wire: WireHandle,
+    pub(crate) events: EventsHandle,
     pub(crate) capabilities: Vec<String>,
 }
 
@@ -74,6 +78,7 @@ impl Service {
             reloader,
             calls,
             wire,
+            events,
             capabilities,
         } = parts;
         Self {
@@ -81,6 +86,7 @@ impl Service {
             reloader,
             calls,
             wire,
+            events,
             capabilities,
             slots: Arc::new(Semaphore::new(CALLS)),
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipamd_core::{CheckedInterface, NodeRack};
+use ipamd_core::{AllocateError, CheckedInterface, NodeRack};
 use ipnet::IpNet;
 use proto_ids::{AllocateRequest, Attachment, NetworkName};
 use proto_ipam::convert::required;
@@ -13,8 +13,9 @@ use tracing::info;
 use super::Service;
 use super::records::pool_status;
 use super::status::Refused;
-use crate::ledger::{NetworkStatus, Phase};
+use crate::ledger::{LedgerError, NetworkStatus, Phase};
 use crate::metrics::Verb;
+use crate::sync::Topic;
 
 #[tonic::async_trait]
 impl Ipam for Service {
@@ -67,7 +68,12 @@ impl Service {
         let request = AllocateRequest::try_from(request)?;
         self.hear(&request.interfaces).await;
         let attachment = request.attachment.clone();
-        let grant = self.ledger.allocate(request).await?;
+        let granted = self.ledger.allocate(request).await;
+        if let Err(LedgerError::Refused(refused @ AllocateError::NoPool { .. })) = &granted {
+            let note = format!("{refused}; {}", refused.advice());
+            self.events.put(Topic::NetworkWithoutPool, note);
+        }
+        let grant = granted?;
         for interface in &grant.interfaces {
             let ip: Vec<_> = interface
                 .addresses

@@ -21,7 +21,8 @@ use crate::config::{self, Config};
 use crate::ledger::{self, Ledger, LedgerConfig, LedgerPaths};
 use crate::links::Ports;
 use crate::metrics::Metrics;
-use crate::reload::{Reloader, spawn_reloader};
+use crate::reload::{FileWatch, Reloader, spawn_reloader};
+use crate::sync::EventsHandle;
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -60,6 +61,9 @@ impl World {
             overrides: config::Overrides::default(),
             ledger: ledger.clone(),
             reloads: metrics.reloads.clone(),
+            file: FileWatch::new(&toml),
+            rack: None,
+            events: EventsHandle::to_nobody(),
         };
         let (reloader, _) = spawn_reloader(&tasks, reloader, signals);
         let service = Service::new(ServiceParts {
@@ -67,6 +71,7 @@ impl World {
             reloader,
             calls: metrics.calls.clone(),
             wire: WireHandle::unwatched(),
+            events: EventsHandle::to_nobody(),
             capabilities: vec!["CAP_NET_RAW".to_owned()],
         });
         let world = Self {
