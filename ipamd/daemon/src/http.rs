@@ -1,8 +1,11 @@
 //! The endpoint for monitoring: `/metrics` (`OpenMetrics` text), `/healthz` (the process answers), `/readyz` (it does its work).
 //!
 //! Read-only and without secrets, but still not offered beyond the node by accident: a TCP address is a loopback one, but
-//! where somebody says on purpose that it is not ([`HttpAddress::parse_exposed`]). Number
-//! of connections and time for a request are bounded, so that a stuck scraper costs nothing.
+//! where somebody says on purpose that it is not ([`HttpAddress::parse_exposed`]). Who asks on the node itself is answered
+//! on the loopback also then: an address may leave a node for a time, and a supervisor must not take that for a dead
+//! process. Number of connections and time for a request are bounded, so that a stuck scraper costs nothing.
+
+mod port;
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,7 +25,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
@@ -31,6 +33,7 @@ use crate::chain::chain;
 use crate::readiness::{ReadinessWatch, Ready};
 use crate::tasks::Tasks;
 use crate::uds::{self, BindSocketError, Incoming};
+use port::Port;
 
 /// A scraper, a kubelet and a curious operator at once, with room.
 const CONNECTIONS: usize = 16;
@@ -121,10 +124,10 @@ impl fmt::Display for HttpAddress {
 /// Why the endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindHttpError {
-    /// The port is taken, or the address is not of this host.
+    /// The port is taken.
     #[error("listening on {address}; is the port taken? choose another, or \"\" for none")]
     Tcp {
-        /// The address.
+        /// The address, or the loopback's.
         address: SocketAddr,
         /// The kernel's answer.
         #[source]
@@ -143,7 +146,7 @@ pub struct HttpServer {
 
 #[derive(Debug)]
 enum Listener {
-    Tcp(TcpListener),
+    Tcp(Port),
     Unix(Incoming),
 }
 
@@ -161,17 +164,17 @@ impl HttpServer {
     ///
     /// # Errors
     /// When it is taken or the kernel refuses.
+    #[expect(
+        clippy::unused_async,
+        reason = "a listener registers with the runtime: this cannot be called outside of one"
+    )]
     pub async fn bind(address: &HttpAddress) -> Result<Self, BindHttpError> {
         let listener = match address {
             HttpAddress::Tcp(address) => {
-                let listener =
-                    TcpListener::bind(address)
-                        .await
-                        .map_err(|source| BindHttpError::Tcp {
-                            address: *address,
-                            source,
-                        })?;
-                Listener::Tcp(listener)
+                let port = Port::bind(*address);
+                Listener::Tcp(
+                    port.map_err(|(address, source)| BindHttpError::Tcp { address, source })?,
+                )
             }
             HttpAddress::Unix(path) => Listener::Unix(uds::bind(path)?.into_incoming()),
         };
@@ -182,7 +185,7 @@ impl HttpServer {
     /// The port, where it is TCP.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.listener {
-            Listener::Tcp(listener) => listener.local_addr().ok(),
+            Listener::Tcp(port) => port.address().ok(),
             Listener::Unix(_) => None,
         }
     }
@@ -228,7 +231,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 impl Listener {
     async fn accept(&mut self) -> io::Result<Box<dyn Stream>> {
         match self {
-            Self::Tcp(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Tcp(port) => Ok(Box::new(port.accept().await?)),
             Self::Unix(incoming) => match incoming.next().await {
                 Some(stream) => Ok(Box::new(stream?)),
                 None => std::future::pending().await,
