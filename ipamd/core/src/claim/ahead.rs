@@ -3,12 +3,12 @@
 //! Nodes of a rack begin at different places of a pool, so that they rarely want the same address at the same time; where
 //! they do, creating the claim decides, and the loser goes on with the next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proto_ids::NetworkName;
 
-use crate::book::{Book, PoolBook};
+use crate::book::{Book, PoolBook, Tables};
 use crate::range::Family;
 
 /// What to claim and what to give back.
@@ -23,13 +23,14 @@ pub struct ClaimAhead {
 }
 
 impl Book {
-    /// Keeps `warm` free addresses in every pool of this rack, and as many more as `expected` says of a network's Pods.
-    /// Twice as many are too many. `taken` are addresses that other nodes have, as far as this one has heard.
+    /// Keeps `warm` free addresses in every family of a network, and as many more as `expected` says of Pods that are on their
+    /// way. Twice as many are too many. Where no address is left that nobody has, Pods that are on their way have others' asked
+    /// for: `others` are the claims of other nodes, as far as this one has heard, with whether a binding is on them.
     pub fn claim_ahead(
         &self,
         warm: usize,
         expected: impl Fn(&NetworkName) -> usize,
-        taken: &BTreeSet<(NetworkName, IpAddr)>,
+        others: &BTreeMap<(NetworkName, IpAddr), bool>,
     ) -> ClaimAhead {
         let mut ahead = ClaimAhead::default();
         // Which pools are claimed from is not known without it.
@@ -37,40 +38,22 @@ impl Book {
             return ahead;
         };
         for (name, network) in self.networks() {
-            let wanted = warm.saturating_add(expected(name));
-            // One family's pools stand in for each other: the first that has addresses left is claimed from.
+            let expected = expected(name);
             for family in Family::ALL {
-                let pools = || {
-                    let pools = network.pools.iter();
-                    pools.filter(move |pool| pool.pool().rack == **rack && pool.family() == family)
+                // One family's pools stand in for each other.
+                let pools = network.pools.iter();
+                let pools =
+                    pools.filter(|pool| pool.pool().rack == **rack && pool.family() == family);
+                let demand = Demand {
+                    book: self,
+                    name,
+                    tables: &network.tables,
+                    pools: pools.collect(),
+                    wanted: warm.saturating_add(expected),
+                    expected,
+                    others,
                 };
-                if pools().next().is_none() {
-                    continue;
-                }
-                let free = pools().flat_map(PoolBook::free);
-                let kept = wanted.saturating_mul(2);
-                let surplus = free
-                    .clone()
-                    .skip(kept)
-                    .map(|address| (name.clone(), address));
-                ahead.surplus.extend(surplus);
-                let missing = wanted.saturating_sub(free.take(wanted).count());
-                let is_new = |address: &IpAddr| {
-                    !network.tables.claims.contains_key(address)
-                        && !network.tables.entries.contains_key(address)
-                        && !network.tables.conflicts.contains_key(address)
-                        && !taken.contains(&(name.clone(), *address))
-                };
-                let found: Vec<_> = pools()
-                    .flat_map(|pool| self.addresses_of(pool))
-                    .filter(is_new)
-                    .take(missing)
-                    .collect();
-                if found.len() < missing {
-                    ahead.short.insert(name.clone());
-                }
-                let found = found.into_iter().map(|address| (name.clone(), address));
-                ahead.claim.extend(found);
+                demand.meet(&mut ahead);
             }
         }
         ahead
@@ -87,6 +70,49 @@ impl Book {
         let behind = set.iter_from(first);
         let before = set.iter().take_while(move |&bits| bits < first);
         behind.chain(before).map(move |bits| family.address(bits))
+    }
+}
+
+/// What one network needs in one family.
+struct Demand<'a> {
+    book: &'a Book,
+    name: &'a NetworkName,
+    tables: &'a Tables,
+    pools: Vec<&'a PoolBook>,
+    wanted: usize,
+    expected: usize,
+    others: &'a BTreeMap<(NetworkName, IpAddr), bool>,
+}
+
+impl Demand<'_> {
+    fn meet(&self, ahead: &mut ClaimAhead) {
+        let key = |address| (self.name.clone(), address);
+        let free = || self.pools.iter().flat_map(|pool| pool.free());
+        let kept = self.wanted.saturating_mul(2);
+        ahead.surplus.extend(free().skip(kept).map(key));
+        let have = free().take(self.wanted).count();
+        let missing = self.wanted - have;
+        let all = || {
+            self.pools
+                .iter()
+                .flat_map(|pool| self.book.addresses_of(pool))
+        };
+        let is_new = |address: &IpAddr| {
+            !self.tables.claims.contains_key(address)
+                && !self.tables.entries.contains_key(address)
+                && !self.tables.conflicts.contains_key(address)
+                && !self.others.contains_key(&key(*address))
+        };
+        let found: Vec<_> = all().filter(is_new).take(missing).collect();
+        let urgent = self.expected.saturating_sub(have + found.len());
+        if found.len() < missing && !self.pools.is_empty() {
+            ahead.short.insert(self.name.clone());
+        }
+        let idle = |address: &IpAddr| self.others.get(&key(*address)) == Some(&false);
+        let asked = all().filter(idle).take(urgent);
+        ahead
+            .claim
+            .extend(found.iter().copied().chain(asked).map(key));
     }
 }
 

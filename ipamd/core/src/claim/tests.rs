@@ -9,20 +9,20 @@ use super::*;
 use crate::fixture::{at, ip, network, pool, request, valid};
 use crate::{Book, Settings, ValidSettings};
 
-/// A node of rack `a` with six addresses of `external` that it shares with the others; dual stack where asked for.
+/// A node of rack `a` with ten addresses of `external` that it shares with the others; dual stack where asked for.
 fn settings(node: &str, dual: bool) -> ValidSettings {
     let mut pools = vec![pool(
         "ext4",
         "external",
         "10.0.0.0/24",
-        &["10.0.0.10-10.0.0.15"],
+        &["10.0.0.10-10.0.0.19"],
     )];
     if dual {
         pools.push(pool(
             "ext6",
             "external",
             "fd00::/64",
-            &["fd00::10-fd00::15"],
+            &["fd00::10-fd00::19"],
         ));
     }
     valid(Settings {

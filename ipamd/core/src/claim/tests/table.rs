@@ -291,7 +291,7 @@ fn surplus_is_forgotten_then_deleted() {
 
 #[test]
 fn nodes_begin_at_different_places_and_know_when_a_pool_is_short() {
-    let none = BTreeSet::new();
+    let none = std::collections::BTreeMap::new();
     let first = |node: &str| {
         let ahead = Book::new(settings(node, true)).claim_ahead(2, |_| 0, &none);
         assert_eq!(ahead.claim.len(), 4, "two of each family");
@@ -302,5 +302,19 @@ fn nodes_begin_at_different_places_and_know_when_a_pool_is_short() {
     assert!(all.len() > 3, "{all:?}");
     let book = Book::new(settings("n1", false));
     let ahead = book.claim_ahead(2, |_| 9, &none);
-    assert_eq!((ahead.claim.len(), ahead.short.len()), (6, 1));
+    assert_eq!((ahead.claim.len(), ahead.short.len()), (10, 1));
+}
+
+#[test]
+fn other_nodes_idle_addresses_are_asked_for_when_nothing_else_is_left_for_a_pod() {
+    let all = (10..=19).map(|it| ip(&format!("10.0.0.{it}")));
+    let others = all.map(|address| ((network("external"), address), address != ip("10.0.0.17")));
+    let others = others.collect();
+    let book = Book::new(settings("n1", false));
+    assert!(
+        book.claim_ahead(2, |_| 0, &others).claim.is_empty(),
+        "warm ones are not worth it"
+    );
+    let claim = book.claim_ahead(2, |_| 1, &others).claim;
+    assert_eq!(claim, [(network("external"), ip("10.0.0.17"))].into());
 }

@@ -149,11 +149,11 @@ fn identity(who: usize) -> Identity {
 
 impl World {
     pub(super) fn new(nodes: usize, dual: bool) -> Self {
-        let mut addresses: Vec<IpAddr> = (10..=15)
+        let mut addresses: Vec<IpAddr> = (10..=19)
             .map(|it| format!("10.0.0.{it}").parse().unwrap())
             .collect();
         if dual {
-            addresses.extend((10..=15).map(|it| format!("fd00::{it}").parse::<IpAddr>().unwrap()));
+            addresses.extend((10..=19).map(|it| format!("fd00::{it}").parse::<IpAddr>().unwrap()));
         }
         let node = |number: usize| {
             let name = format!("n{number}");
@@ -413,15 +413,22 @@ impl World {
 
     fn ahead(&mut self, node: usize) {
         let node = &mut self.nodes[node];
-        let is_others = |claim: &Claim| claim.content.node.as_str() != node.name;
-        let heard_of = node
-            .views
-            .iter()
-            .filter(|(_, view)| view.claim.as_ref().is_some_and(is_others));
-        let taken = heard_of
-            .map(|(&address, _)| (self.external.clone(), address))
-            .collect();
-        let ahead = node.book.claim_ahead(1, |_| 0, &taken);
+        let heard_of = node.views.iter().filter_map(|(&address, view)| {
+            let claim = view.claim.as_ref()?;
+            let others = claim.content.node.as_str() != node.name;
+            others.then(|| {
+                (
+                    (self.external.clone(), address),
+                    claim.content.binding.is_some(),
+                )
+            })
+        });
+        let others = heard_of.collect();
+        let come = |(network, identity): &&(NetworkName, Identity)| {
+            node.book.binding(network, identity).is_none()
+        };
+        let expected = node.wishes.identities.iter().filter(come).count();
+        let ahead = node.book.claim_ahead(1, |_| expected, &others);
         node.wishes.addresses = ahead.claim;
         node.wishes.surplus = ahead.surplus;
     }
