@@ -14,3 +14,5 @@ mod site;
 mod sticky_ip;
 #[cfg(test)]
 mod trouble;
+#[cfg(test)]
+mod up;
