@@ -1,12 +1,16 @@
-//! What is saved of a cluster when a test fails: objects, events and nodes as the API server has them, beside the world's own evidence.
+//! What is saved of a cluster when a test fails: objects, events and nodes as the API server has them, and what Berth's containers have said,
+//! beside the world's own evidence.
 //!
-//! Best effort: an API server that is away is noted, not fatal.
+//! Best effort: an API server that is away is noted, not fatal, and logs are the nodes' own files.
 
 use std::{fs, io::Write as _, path::PathBuf, thread};
 
 use anyhow::{Context, Result};
 
-use super::Cluster;
+use super::{Cluster, overlay::NAMESPACE};
+
+/// The end of each log: what a daemon says in some minutes.
+const LINES: usize = 300;
 
 /// File name and kubectl's words of each view.
 const VIEWS: [(&str, &[&str]); 5] = [
@@ -55,6 +59,13 @@ impl Cluster {
             };
             let path = objects.join(file);
             fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+        }
+        for node in self.world.nodes().iter().filter(|node| node.is_on()) {
+            let script = format!("tail -n {LINES} /var/log/pods/{NAMESPACE}_*/*/*.log");
+            let text = node.exec(&["sh", "-c", &script]).map(|it| it.stdout);
+            let path = objects.join(format!("berth-{}.log", node.name()));
+            fs::write(&path, text.unwrap_or_default())
+                .with_context(|| format!("write {}", path.display()))?;
         }
         Ok(folder)
     }
