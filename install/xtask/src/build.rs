@@ -93,8 +93,32 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new("cargo");
         command.current_dir(&self.root);
+        // `cargo xtask` describes this program's crate in the environment. A build script that looks at these variables (ring's) would find them changed
+        // by every command that was not started by a cargo, and everything above it would be compiled again, each time.
+        for (name, _) in std::env::vars_os() {
+            if describes_a_crate(&name.to_string_lossy()) {
+                command.env_remove(name);
+            }
+        }
         command
     }
+}
+
+/// Whether cargo sets this variable for a crate that it runs.
+fn describes_a_crate(variable: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}
+
+/// This program's path, also when it was built anew while it runs.
+pub(crate) fn this_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("find this program")?;
+    let name = path.to_string_lossy();
+    // How the kernel calls a file that was replaced; the new one has its name.
+    Ok(name
+        .strip_suffix(" (deleted)")
+        .map_or_else(|| path.clone(), PathBuf::from))
 }
 
 /// Builds the product's programs, unless `BERTH_BIN_DIR` names a folder of ready ones; their folder.
@@ -211,4 +235,17 @@ fn find<'a>(built: &'a [PathBuf], name: &str) -> Result<&'a PathBuf> {
         .iter()
         .find(|path| path.file_name().is_some_and(|file| file == name));
     found.with_context(|| format!("cargo built no program {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crates_own_variables_are_told_from_settings() {
+        assert!(describes_a_crate("CARGO_PKG_NAME"));
+        assert!(describes_a_crate("CARGO_MANIFEST_DIR"));
+        assert!(!describes_a_crate("CARGO_TARGET_DIR"));
+        assert!(!describes_a_crate("CARGO_HOME"));
+    }
 }

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::{
-    build::{BUILD_BUDGET, Workspace},
+    build::{BUILD_BUDGET, Workspace, this_program},
     packages,
     step::{run, run_quietly, say},
     tidy,
@@ -51,7 +51,7 @@ pub(crate) fn run_all() -> Result<()> {
     ];
     run("lints", workspace.cargo().args(clippy), BUILD_BUDGET)?;
     each_alone(&workspace)?;
-    let xtask = std::env::current_exe().context("find this program")?;
+    let xtask = this_program()?;
     // Fails when an address or MAC changes, so it is a first and short test of everything at once.
     run("demo", Command::new(&xtask).arg("demo"), DEMO_BUDGET)?;
     run(

@@ -7,11 +7,11 @@ mod story;
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 
 use crate::{
-    build::{Profile, Workspace, product},
+    build::{Profile, Workspace, product, this_program},
     packages,
     step::run as run_step,
     tier::in_namespaces,
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::WORLD])?;
     let workspace = Workspace::find()?;
     let bin_dir = product(&workspace, Profile::Dev)?;
-    let xtask = std::env::current_exe().context("find this program")?;
+    let xtask = this_program()?;
     let mut command = in_namespaces(&workspace, &xtask, &bin_dir)?;
     command.args(["demo", "--inside"]);
     if args.keep {

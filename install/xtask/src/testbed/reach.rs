@@ -21,7 +21,7 @@ use super::{
     programs::Programs,
 };
 use crate::{
-    build::BIN_DIR_VARIABLE,
+    build::{BIN_DIR_VARIABLE, this_program},
     step::{say, show},
 };
 
@@ -124,7 +124,7 @@ pub(super) fn start(
 ) -> Result<()> {
     let log = holder_log(name)?;
     let errors = fs::File::create(&log).with_context(|| format!("create {}", log.display()))?;
-    let xtask = std::env::current_exe().context("find this program")?;
+    let xtask = this_program()?;
     // A session of its own: neither Ctrl-C nor the end of a terminal is for the holder.
     let mut command = Command::new("setsid");
     command
@@ -196,7 +196,7 @@ pub(super) fn kubectl(name: &str, args: &[String]) -> Result<()> {
         .into_iter()
         .collect();
     // Where `kubectl-berth` is.
-    path.extend(std::env::current_exe()?.parent().map(Path::to_owned));
+    path.extend(this_program()?.parent().map(Path::to_owned));
     let old = std::env::var_os("PATH").unwrap_or_default();
     path.extend(std::env::split_paths(&old));
     let error = Command::new("nsenter")

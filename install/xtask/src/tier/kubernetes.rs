@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tests_testbed::{
     ADDONS_VARIABLE, CONTAINERD_VARIABLE, FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, KUBERNETES_VARIABLE,
     NEXT_IMAGE_VARIABLE,
@@ -13,7 +13,7 @@ use super::{
     suite::{Flaky, Suite},
 };
 use crate::{
-    build::{Profile, Workspace, executables, product},
+    build::{Profile, Workspace, executables, product, this_program},
     image::Images,
     step,
     testbed::programs,
@@ -101,7 +101,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
                     .env(CONTAINERD_VARIABLE, &containerd)
                     .env(ADDONS_VARIABLE, &addons)
                     // `testbed up` is tried too, as a person types it.
-                    .env("BERTH_XTASK", std::env::current_exe()?)
+                    .env("BERTH_XTASK", this_program()?)
                     .env(IMAGE_VARIABLE, &images.dev)
                     .env(NEXT_IMAGE_VARIABLE, &images.next)
                     .env(FAR_IMAGE_VARIABLE, &images.far);
@@ -119,7 +119,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
 
 /// Removes what the shared cluster left. In a process of its own, whose folder for temporary files is the tests'.
 fn clean(workspace: &Workspace) -> Result<()> {
-    let xtask = std::env::current_exe().context("find this program")?;
+    let xtask = this_program()?;
     let mut command = Command::new(xtask);
     command
         .args(["testbed", "--name", SHARED, "down"])
