@@ -148,12 +148,14 @@ pub(crate) const KERNEL: &[Need] = &[
         Sign::Program("depmod"),
         "lists that kernel's modules",
     ),
-    need(
-        "python3-venv",
-        Sign::File("/usr/share/doc/python3-venv"),
-        "virtme-ng is installed in a folder of ours",
-    ),
 ];
+
+/// To install Python programs (virtme-ng, Go) in folders of ours.
+pub(crate) const PYTHON: &[Need] = &[need(
+    "python3-venv",
+    Sign::File("/usr/share/doc/python3-venv"),
+    "virtme-ng, and Go where it is missing, are installed in folders of ours",
+)];
 
 /// Makes sure that everything needed is there.
 pub(crate) fn ensure(needs: &[&[Need]]) -> Result<()> {

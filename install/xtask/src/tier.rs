@@ -152,6 +152,7 @@ fn ensure_packages(tier: Tier) -> Result<()> {
             packages::WORLD,
             packages::NETNS,
             packages::KERNEL,
+            packages::PYTHON,
         ]),
         Tier::Apiserver => packages::ensure(&[packages::BUILD, packages::WORLD]),
         Tier::Cluster => packages::ensure(&[
@@ -170,6 +171,7 @@ fn ensure_packages(tier: Tier) -> Result<()> {
             packages::CONTAINERD,
             packages::CLUSTER,
             packages::KERNEL,
+            packages::PYTHON,
         ]),
     }
 }

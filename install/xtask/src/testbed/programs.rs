@@ -122,6 +122,6 @@ pub(crate) fn addons(workspace: &Workspace) -> Result<PathBuf> {
 /// What to do where the programs cannot be built.
 fn advice() -> String {
     format!(
-        "where the Go module proxy cannot be reached set GOPROXY to one that can, or name folders of ready programs by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
+        "name folders of ready programs by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
     )
 }

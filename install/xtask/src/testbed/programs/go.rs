@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context, Result};
 
 use super::advice;
-use crate::step::{run, say};
+use crate::{
+    packages,
+    step::{run, say},
+};
 
 /// A mirror may be slow: 70 MB.
 const BUDGET: Duration = Duration::from_secs(15 * 60);
@@ -42,10 +45,11 @@ pub(super) fn ensure(target: &Path) -> Result<Go> {
     ));
     let advice = || {
         format!(
-            "no Go: install Go 1.{MINOR} or newer and put it on PATH, or {}",
+            "install Go 1.{MINOR} or newer and put it on PATH, or {}",
             advice()
         )
     };
+    packages::ensure(&[packages::PYTHON]).with_context(advice)?;
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(&own);
     run("making a Python environment", &mut venv, BUDGET).with_context(advice)?;

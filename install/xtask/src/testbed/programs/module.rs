@@ -95,7 +95,8 @@ impl Module {
                 .env("GOFLAGS", "-mod=readonly")
                 .env("GOTOOLCHAIN", "local");
             run(&format!("building {name}"), &mut command, BUDGET).with_context(|| {
-                format!("build {name} (Go's own words are above); {}", advice())
+                let advice = advice();
+                format!("build {name} (Go's own words are above); where its module proxy cannot be reached set GOPROXY to one that can, or {advice}")
             })?;
         }
         complete(fresh.folder())?;
