@@ -7,6 +7,8 @@ mod node_life;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod pings;
+#[cfg(test)]
 mod pods;
 #[cfg(test)]
 mod site;
@@ -16,3 +18,5 @@ mod sticky_ip;
 mod trouble;
 #[cfg(test)]
 mod up;
+#[cfg(test)]
+mod upgrade;
