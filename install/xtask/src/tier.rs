@@ -83,7 +83,6 @@ const TIERS: [Tier; 6] = [
 
 /// Runs the tiers asked for.
 pub(crate) fn run(args: &TestArgs) -> Result<()> {
-    let workspace = Workspace::find()?;
     // Said before the first tier has run for minutes.
     if let Some(reason) = args.tier.needs_root() {
         ensure!(
@@ -92,6 +91,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<()> {
             args.tier.name()
         );
     }
+    let workspace = Workspace::find()?;
     ensure_packages(args.tier)?;
     let mut flaky = Vec::new();
     let mut times = Vec::new();

@@ -47,7 +47,8 @@ pub(crate) fn kubernetes(workspace: &Workspace) -> Result<PathBuf> {
     let module = Module::find(workspace, "kubernetes")?;
     let version = module.pinned(KUBERNETES_MODULE)?;
     if let Some(folder) = std::env::var_os(KUBERNETES_VARIABLE) {
-        let folder = Kubernetes::at(folder.into())?.folder().to_owned();
+        let named = Kubernetes::at(folder.into()).with_context(|| named_by(KUBERNETES_VARIABLE))?;
+        let folder = named.folder().to_owned();
         for program in ["kube-apiserver", "kubelet"] {
             version::check(&folder.join(program), &version, KUBERNETES_VARIABLE)?;
         }
@@ -73,7 +74,9 @@ pub(crate) fn kubernetes(workspace: &Workspace) -> Result<PathBuf> {
 pub(crate) fn containerd(workspace: &Workspace) -> Result<PathBuf> {
     let module = Module::find(workspace, "containerd")?;
     if let Some(folder) = std::env::var_os(CONTAINERD_VARIABLE) {
-        let Runtime::Module(folder) = Runtime::module(folder.into())? else {
+        let named =
+            Runtime::module(folder.into()).with_context(|| named_by(CONTAINERD_VARIABLE))?;
+        let Runtime::Module(folder) = named else {
             bail!("{CONTAINERD_VARIABLE} names no containerd 2.x");
         };
         let pinned = module.pinned(CONTAINERD_MODULE)?;
@@ -103,7 +106,8 @@ pub(crate) fn containerd(workspace: &Workspace) -> Result<PathBuf> {
 /// The folder of `CoreDNS` and the chained plugins. After [`kubernetes`] it is a matter of seconds: what both need is compiled already.
 pub(crate) fn addons(workspace: &Workspace) -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os(ADDONS_VARIABLE) {
-        return Ok(Addons::at(folder.into())?.folder().to_owned());
+        let named = Addons::at(folder.into()).with_context(|| named_by(ADDONS_VARIABLE))?;
+        return Ok(named.folder().to_owned());
     }
     let module = Module::find(workspace, "addons")?;
     let plugins = "github.com/containernetworking/plugins/plugins/meta";
@@ -123,5 +127,12 @@ pub(crate) fn addons(workspace: &Workspace) -> Result<PathBuf> {
 fn advice() -> String {
     format!(
         "name folders of ready programs by {KUBERNETES_VARIABLE}, {CONTAINERD_VARIABLE} and {ADDONS_VARIABLE}"
+    )
+}
+
+/// What is wrong with a folder that lacks programs, and what to do.
+fn named_by(variable: &str) -> String {
+    format!(
+        "{variable} names a folder that is not complete: name another, or unset it to have the pinned programs built"
     )
 }
