@@ -175,7 +175,10 @@ pub(crate) fn product_elsewhere(
         // Before cargo 1.91 it is not known: everything is then compiled again, which is right and slow.
         command.env("CARGO_BUILD_BUILD_DIR", &workspace.target);
     }
-    let built = run_cargo(profile, place.what, command)?;
+    if profile == Profile::Release {
+        release(&mut command, &place.root, &place.target)?;
+    }
+    let built = run_cargo(place.what, command)?;
     programs
         .iter()
         .map(|program| find(&built, program).cloned())
@@ -201,15 +204,34 @@ pub(crate) fn executables(
 ) -> Result<Vec<PathBuf>> {
     let mut command = workspace.cargo();
     command.args(words);
-    run_cargo(profile, what, command)
+    if profile == Profile::Release {
+        release(&mut command, &workspace.root, &workspace.target)?;
+    }
+    run_cargo(what, command)
 }
 
-fn run_cargo(profile: Profile, what: &str, mut command: Command) -> Result<Vec<PathBuf>> {
+/// Makes a build of `root` into `target` one for operators: optimised, and the same wherever these folders are.
+fn release(command: &mut Command, root: &Path, target: &Path) -> Result<()> {
+    let home = match std::env::var_os("CARGO_HOME") {
+        Some(home) => PathBuf::from(home),
+        None => Path::new(&std::env::var_os("HOME").context("HOME is not set")?).join(".cargo"),
+    };
+    // Panics name the files they are in. The last one that fits counts: the target folder may be in the workspace.
+    let words: Vec<String> = [(root, "berth"), (target, "target"), (&home, "cargo")]
+        .iter()
+        .map(|(folder, name)| format!("--remap-path-prefix={}={name}", folder.display()))
+        .collect();
+    // Added to the words in .cargo/config.toml, as RUSTFLAGS in the environment would not be.
+    let words = toml::Value::from(words);
+    command.arg("--release").arg("--config").arg(format!(
+        "target.'cfg(target_env = \"gnu\")'.rustflags={words}"
+    ));
+    Ok(())
+}
+
+fn run_cargo(what: &str, mut command: Command) -> Result<Vec<PathBuf>> {
     say(what);
     command.arg("--message-format=json-render-diagnostics");
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()

@@ -54,7 +54,8 @@ impl Suite<'_> {
     }
 
     fn again(&self, test: &str) -> Result<Flaky> {
-        let second = self.evidence.with_extension("of-rerun");
+        // What the first run saved stays.
+        let second = self.evidence.with_file_name("evidence-of-rerun");
         let mut command = (self.command)(&second)?;
         command.args(["--exact", test, "--nocapture"]);
         let done = run(
