@@ -1,7 +1,11 @@
 //! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
 
 #[cfg(test)]
+mod crds;
+#[cfg(test)]
 mod manifests;
+#[cfg(test)]
+mod node_health;
 #[cfg(test)]
 mod rbac;
 #[cfg(test)]

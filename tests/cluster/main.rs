@@ -1,6 +1,8 @@
 //! The cluster tier: real nodes with kubelet, containerd and Berth. `cargo xtask test cluster` runs it.
 
 #[cfg(test)]
+mod agent;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod node_life;

@@ -85,7 +85,8 @@ pub(super) fn judge(node: &str, seen: Seen<'_>, now: Timestamp) -> NodeView {
 }
 
 fn why_void(status: &NodeHealthStatus, boot_id: Option<&str>, now: Timestamp) -> Option<String> {
-    if boot_id.is_some_and(|boot| boot != status.boot_id) {
+    // A Node that no kubelet has reported on names no boot.
+    if boot_id.is_some_and(|boot| !boot.is_empty() && boot != status.boot_id) {
         return Some("the report is of before the node's last boot".to_owned());
     }
     let expiry = status.expiry_time.0;

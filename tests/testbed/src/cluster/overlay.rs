@@ -16,6 +16,9 @@ pub(crate) const NAMESPACE: &str = "berth-system";
 /// The `DaemonSet` of the address daemon.
 const IPAMD: &str = "berth-ipamd";
 
+/// The `DaemonSet` of the node agent.
+const AGENT: &str = "berth-agent";
+
 /// The `ConfigMap` of the pools, and its key.
 pub(crate) const POOLS: (&str, &str) = ("berth-ipamd", "ipamd.toml");
 
@@ -46,7 +49,8 @@ impl Overlay<'_> {
         let patches = [
             config_map(POOLS, self.pools),
             config_map(NETWORKS, &conflist().to_string()),
-            boot_id(),
+            boot_id(IPAMD, "ipamd", "BERTH_IPAMD_BOOT_ID_FILE"),
+            boot_id(AGENT, "agent", "BERTH_AGENT_BOOT_ID_FILE"),
         ];
         let patches = patches.map(|patch| json!({"patch": patch.to_string()}));
         let mut kustomization = json!({
@@ -97,18 +101,18 @@ fn conflist() -> Value {
 }
 
 /// The node's own boot id is a file bound over the kernel's; runc refuses mounts over `/proc`, so it is shown elsewhere.
-fn boot_id() -> Value {
+fn boot_id(daemon_set: &str, container: &str, variable: &str) -> Value {
     let pod = json!({
         "volumes": [{"name": "boot-id", "hostPath": {"path": "/proc/sys/kernel/random/boot_id", "type": "File"}}],
         "containers": [{
-            "name": "ipamd",
-            "env": [{"name": "BERTH_IPAMD_BOOT_ID_FILE", "value": BOOT_ID}],
+            "name": container,
+            "env": [{"name": variable, "value": BOOT_ID}],
             "volumeMounts": [{"name": "boot-id", "mountPath": BOOT_ID, "readOnly": true}],
         }],
     });
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
-        "metadata": {"name": IPAMD, "namespace": NAMESPACE},
+        "metadata": {"name": daemon_set, "namespace": NAMESPACE},
         "spec": {"template": {"spec": pod}},
     })
 }

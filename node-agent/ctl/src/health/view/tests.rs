@@ -74,15 +74,13 @@ fn report_that_is_not_in_force_makes_the_node_unknown_and_says_why() {
         assert!(void.message.contains(words), "{case}: {void:?}");
         assert!(void.advice.contains("spec.nodeName=n1"), "{case}");
     }
-    let view = judge(
-        "n1",
-        Seen {
+    for boot_id in [None, Some("boot-1"), Some("")] {
+        let seen = Seen {
             report: Some(&healthy),
-            boot_id: None,
-        },
-        at(719),
-    );
-    assert!(view.is_healthy());
+            boot_id,
+        };
+        assert!(judge("n1", seen, at(719)).is_healthy(), "{boot_id:?}");
+    }
 }
 
 #[test]
