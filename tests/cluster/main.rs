@@ -3,6 +3,12 @@
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
+mod in_place;
+#[cfg(test)]
+mod kubectl;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod node_life;
@@ -13,6 +19,14 @@ mod pings;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]
+mod reach;
+#[cfg(test)]
+mod runtime;
+#[cfg(test)]
+mod seen;
+#[cfg(test)]
+mod services;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod sticky_ip;
@@ -22,3 +36,5 @@ mod trouble;
 mod up;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod workloads;

@@ -18,12 +18,14 @@ const POD_DEADLINE: Duration = Duration::from_secs(120);
 /// The shared cluster for the time of one test: tests of it run one after the other.
 pub(crate) struct Shared(MutexGuard<'static, Cluster>);
 
-/// Both runtimes side by side, one per rack, and an outside host in the first.
+/// Both runtimes side by side, one per rack, and outside hosts: "a VM" in the first, "the exchange" on the other's internal network.
 pub(crate) fn shared() -> Shared {
     static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(|| {
         let builder = Cluster::builder(SHARED).node("n1", "a");
-        let mut cluster = builder.host("vm", "a", Net::External).build().unwrap();
+        let builder = builder.host("vm", "a", Net::External);
+        let builder = builder.host("exchange", "b", Net::Internal);
+        let mut cluster = builder.build().unwrap();
         cluster.add_node("n2", "b", Runtime::Debian).unwrap();
         cluster.wait_nodes().unwrap();
         Mutex::new(cluster)

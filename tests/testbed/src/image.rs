@@ -15,16 +15,16 @@ use crate::{node::create, process::run};
 /// The image of sandboxes.
 pub const PAUSE_IMAGE: &str = "localhost/pause:1";
 
-/// Images with a shell that differ in their tag only, for upgrades.
+/// Images with a shell that differ in the variable `VERSION` only, for upgrades.
 pub const APP_IMAGES: [&str; 2] = ["localhost/app:v1", "localhost/app:v2"];
 
 /// Debian's static busybox.
 const BUSYBOX: &str = "/usr/bin/busybox";
 
 /// Programs the image offers.
-const APPLETS: [&str; 19] = [
+const APPLETS: [&str; 17] = [
     "sh", "sleep", "ip", "ping", "cat", "ls", "echo", "hostname", "nc", "wget", "kill", "true",
-    "false", "rm", "touch", "dd", "httpd", "nslookup", "ping6",
+    "rm", "touch", "dd", "httpd", "nslookup",
 ];
 
 /// Writes an archive that `ctr image import` takes, with all names above; its path. `folder` is emptied first.
@@ -36,29 +36,46 @@ pub fn write_image(folder: &Path) -> Result<PathBuf> {
         Path::new(BUSYBOX).is_file(),
         "{BUSYBOX} does not exist: install the package busybox-static"
     );
-    let mut names = vec![PAUSE_IMAGE];
-    names.extend(APP_IMAGES);
-    let image = Image {
-        names: &names,
+    let config = |variables: &[&str]| {
+        // A PID 1 that ends at SIGTERM: the default action of signals does not apply to it.
+        json!({"Cmd": ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"], "Env": variables})
+    };
+    let [v1, v2] = APP_IMAGES;
+    let archive = Archive {
         programs: &[Program {
             file: Path::new(BUSYBOX),
             path: "bin/busybox",
             links: &APPLETS,
         }],
-        // A PID 1 that ends at SIGTERM: the default action of signals does not apply to it.
-        config: json!({"Cmd": ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"], "Env": ["PATH=/bin"]}),
+        images: &[
+            Image {
+                names: &[PAUSE_IMAGE, v1],
+                config: config(&["PATH=/bin", "VERSION=v1"]),
+            },
+            Image {
+                names: &[v2],
+                config: config(&["PATH=/bin", "VERSION=v2"]),
+            },
+        ],
     };
-    image.write(folder)
+    archive.write(folder)
 }
 
-/// An image of one layer.
+/// Images that have one layer in common.
+#[derive(Debug)]
+pub(crate) struct Archive<'a> {
+    /// What is in the layer; none needs a library.
+    pub(crate) programs: &'a [Program<'a>],
+    /// Its images.
+    pub(crate) images: &'a [Image<'a>],
+}
+
+/// An image by what is its own.
 #[derive(Debug)]
 pub(crate) struct Image<'a> {
     /// All its names.
     pub(crate) names: &'a [&'a str],
-    /// What is in it; none needs a library.
-    pub(crate) programs: &'a [Program<'a>],
-    /// What is run where a Pod says nothing.
+    /// What is run where a Pod says nothing, and with which variables. Images of the same configuration are one.
     pub(crate) config: Value,
 }
 
@@ -73,8 +90,8 @@ pub(crate) struct Program<'a> {
     pub(crate) links: &'a [&'a str],
 }
 
-impl Image<'_> {
-    /// Writes an archive that `ctr image import` takes; its path. `folder` is emptied first.
+impl Archive<'_> {
+    /// Writes it as a file that `ctr image import` takes; its path. `folder` is emptied first.
     pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
         if folder.exists() {
             fs::remove_dir_all(folder).with_context(|| format!("empty {}", folder.display()))?;
@@ -98,17 +115,22 @@ impl Image<'_> {
         let archive = folder.join("archive");
         create(&archive)?;
         tar(&root, &archive.join("layer.tar"))?;
-        let config = json!({
-            "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-            "os": "linux",
-            "config": self.config,
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&archive.join("layer.tar"))?)]},
-        });
-        let manifest =
-            json!([{"Config": "config.json", "RepoTags": self.names, "Layers": ["layer.tar"]}]);
-        fs::write(archive.join("config.json"), config.to_string())
-            .context("write the image's config")?;
-        fs::write(archive.join("manifest.json"), manifest.to_string())
+        let layer = format!("sha256:{}", sha256(&archive.join("layer.tar"))?);
+        let mut manifest = Vec::new();
+        for (number, image) in self.images.iter().enumerate() {
+            let config = json!({
+                "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+                "os": "linux",
+                "config": image.config,
+                "rootfs": {"type": "layers", "diff_ids": [layer]},
+            });
+            let file = format!("config-{number}.json");
+            fs::write(archive.join(&file), config.to_string())
+                .context("write the image's config")?;
+            manifest
+                .push(json!({"Config": file, "RepoTags": image.names, "Layers": ["layer.tar"]}));
+        }
+        fs::write(archive.join("manifest.json"), json!(manifest).to_string())
             .context("write the manifest")?;
         let image = folder.join("image.tar");
         tar(&archive, &image)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Cluster;
 use crate::{
-    image::{Image, Program},
+    image::{Archive, Image, Program},
     programs::Addons,
 };
 
@@ -35,16 +35,18 @@ impl Cluster {
     /// The image cannot be made or imported, or it does not serve in time.
     pub fn install_dns(&self, addons: &Addons) -> Result<()> {
         let folder = self.world().dir().join("coredns-image");
-        let image = Image {
-            names: &[DNS_IMAGE],
+        let archive = Archive {
             programs: &[Program {
                 file: &addons.folder().join("coredns"),
                 path: "coredns",
                 links: &[],
             }],
-            config: json!({"Entrypoint": ["/coredns"]}),
+            images: &[Image {
+                names: &[DNS_IMAGE],
+                config: json!({"Entrypoint": ["/coredns"]}),
+            }],
         };
-        let archive = image.write(&folder)?;
+        let archive = archive.write(&folder)?;
         for node in self.world().nodes().iter().filter(|node| node.is_on()) {
             let runtime = self.members.get(node.name()).map(|it| &it.runtime);
             node.load_images(runtime.context("a node without a runtime")?, &archive)?;
