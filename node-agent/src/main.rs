@@ -14,8 +14,13 @@ use tracing::error;
 
 use crate::args::Args;
 
+/// The client of the API logs every call that fails as an error; the reporter says it once, with what it was for. A later
+/// `kube_client=` in the flag goes before this.
+const QUIET: &str = "kube_client=off";
+
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    args.telemetry.log_filter = format!("{QUIET},{}", args.telemetry.log_filter);
     if let Err(error) = telemetry::init(&args.telemetry) {
         // There is no log yet.
         let _ = writeln!(std::io::stderr(), "berth-agent: {}", chain(&error));
