@@ -55,9 +55,25 @@ pub(crate) struct TestArgs {
     rest: Vec<String>,
 }
 
+/// The crates of the black-box tests. Always named together: what cargo compiles of others' crates depends on who else is built.
+const CRATES: [&str; 6] = [
+    "--package",
+    "tests-testbed",
+    "--package",
+    "tests-cri",
+    "--package",
+    "tests",
+];
+
+/// Their libraries, which have tests of their own.
+const LIBRARIES: [&str; 3] = ["tests_testbed", "tests_cri", "tests"];
+
 /// The programs of the netns tier. The world itself goes before the product: when it is wrong, nothing that it shows means
 /// anything.
-const ORDER: [&str; 4] = ["tests_testbed", "tests", "world", "netns"];
+const NETNS: [&str; 5] = ["tests_testbed", "tests_cri", "tests", "world", "netns"];
+
+/// The programs of the containerd tier. The runtime itself goes first, with the reference plugins.
+const CONTAINERD: [&str; 2] = ["runtime", "containerd"];
 
 /// Plain `cargo test` with its compilation.
 const UNIT_BUDGET: Duration = Duration::from_secs(30 * 60);
@@ -184,26 +200,7 @@ fn unit(workspace: &Workspace, rest: &[String]) -> Result<()> {
 
 fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
     let bin_dir = product(workspace, Profile::Dev)?;
-    let words = [
-        "test",
-        "--no-run",
-        "--package",
-        "tests-testbed",
-        "--package",
-        "tests",
-        "--lib",
-        "--test",
-        "world",
-        "--test",
-        "netns",
-    ];
-    let mut programs = executables(
-        workspace,
-        Profile::Dev,
-        "building the namespace tests",
-        &words,
-    )?;
-    programs.sort_by_key(|program| ORDER.iter().position(|name| *name == program_name(program)));
+    let programs = test_programs(workspace, "building the namespace tests", &NETNS)?;
     for program in &programs {
         let name = program_name(program);
         let mut command = in_namespaces(workspace, program, &bin_dir)?;
@@ -218,25 +215,7 @@ fn netns(workspace: &Workspace, rest: &[String]) -> Result<()> {
 
 fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     let bin_dir = product(workspace, Profile::Dev)?;
-    // The runtime itself goes first, with the reference plugins.
-    let words = [
-        "test",
-        "--no-run",
-        "--package",
-        "tests-cri",
-        "--package",
-        "tests",
-        "--test",
-        "runtime",
-        "--test",
-        "containerd",
-    ];
-    let programs = executables(
-        workspace,
-        Profile::Dev,
-        "building the containerd tests",
-        &words,
-    )?;
+    let programs = test_programs(workspace, "building the containerd tests", &CONTAINERD)?;
     let mut flaky = Vec::new();
     for program in &programs {
         let suite = Suite {
@@ -258,8 +237,7 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
 
 fn vlan(workspace: &Workspace, rest: &[String]) -> Result<()> {
     let bin_dir = product(workspace, Profile::Dev)?;
-    let words = ["test", "--no-run", "--package", "tests", "--test", "vlan"];
-    let programs = executables(workspace, Profile::Dev, "building the VLAN tests", &words)?;
+    let programs = test_programs(workspace, "building the VLAN tests", &["vlan"])?;
     say("preparing Debian's kernel");
     let kernel = Kernel::prepare(&workspace.target.join("kernel"))?;
     for program in &programs {
@@ -319,6 +297,21 @@ pub(crate) fn in_namespaces(
     Ok(command)
 }
 
+/// Builds test programs by name; their paths in the same order.
+fn test_programs(workspace: &Workspace, what: &str, names: &[&str]) -> Result<Vec<PathBuf>> {
+    let mut words = vec!["test", "--no-run"];
+    words.extend(CRATES);
+    if names.iter().any(|name| LIBRARIES.contains(name)) {
+        words.push("--lib");
+    }
+    for name in names.iter().filter(|name| !LIBRARIES.contains(name)) {
+        words.extend(["--test", name]);
+    }
+    let mut programs = executables(workspace, Profile::Dev, what, &words)?;
+    programs.sort_by_key(|program| names.iter().position(|name| *name == program_name(program)));
+    Ok(programs)
+}
+
 fn program_name(program: &Path) -> String {
     let file = program.file_name().unwrap_or_default().to_string_lossy();
     // Cargo puts a hash behind the name.
@@ -330,13 +323,7 @@ fn program_name(program: &Path) -> String {
 pub(crate) fn netns_programs(workspace: &Workspace) -> Result<(PathBuf, Vec<PathBuf>)> {
     ensure_packages(Tier::Netns)?;
     let bin_dir = product(workspace, Profile::Dev)?;
-    let words = ["test", "--no-run", "--package", "tests", "--test", "netns"];
-    let programs = executables(
-        workspace,
-        Profile::Dev,
-        "building the namespace tests",
-        &words,
-    )?;
+    let programs = test_programs(workspace, "building the namespace tests", &["netns"])?;
     Ok((bin_dir, programs))
 }
 

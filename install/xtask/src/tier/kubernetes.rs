@@ -11,9 +11,10 @@ use tests_testbed::{
 use super::{
     EVIDENCE_VARIABLE, evidence, in_namespaces,
     suite::{Flaky, Suite},
+    test_programs,
 };
 use crate::{
-    build::{Profile, Workspace, executables, product, this_program},
+    build::{Profile, Workspace, product, this_program},
     image::Images,
     step,
     testbed::programs,
@@ -34,20 +35,7 @@ const SHARED: &str = "cluster-shared";
 pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     let kubernetes = programs::kubernetes(workspace)?;
     let bin_dir = product(workspace, Profile::Dev)?;
-    let words = [
-        "test",
-        "--no-run",
-        "--package",
-        "tests",
-        "--test",
-        "apiserver",
-    ];
-    let built = executables(
-        workspace,
-        Profile::Dev,
-        "building the API server's tests",
-        &words,
-    )?;
+    let built = test_programs(workspace, "building the API server's tests", &["apiserver"])?;
     let mut flaky = Vec::new();
     for program in &built {
         let suite = Suite {
@@ -75,20 +63,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
     let addons = programs::addons(workspace)?;
     let bin_dir = product(workspace, Profile::Dev)?;
     let images = Images::build(workspace, &bin_dir)?;
-    let words = [
-        "test",
-        "--no-run",
-        "--package",
-        "tests",
-        "--test",
-        "cluster",
-    ];
-    let built = executables(
-        workspace,
-        Profile::Dev,
-        "building the cluster tests",
-        &words,
-    )?;
+    let built = test_programs(workspace, "building the cluster tests", &["cluster"])?;
     let mut flaky = Vec::new();
     for program in &built {
         let suite = Suite {
