@@ -17,9 +17,9 @@ use tests::installer::Folders;
 use crate::dice::{Dice, say, seed};
 
 /// Runs that are killed.
-const KILLS: usize = 240;
+const KILLS: usize = 180;
 /// Of these, at least so many must have been killed before they ended by themselves.
-const MIDWAY: usize = 60;
+const MIDWAY: usize = 45;
 /// Bytes of the plugin.
 const PLUGIN_BYTES: usize = 3 << 20;
 
@@ -55,13 +55,24 @@ fn conflist(version: u8) -> String {
 #[derive(Default)]
 struct Seen {
     over: AtomicBool,
-    // Only while the configuration is wanted: an uninstalled plugin is absent.
-    plugin_must_be_there: AtomicBool,
+    // Counts installations and removals; odd while the plugin must be there. A reader that finds it absent is right only
+    // where the count was odd, and the same, before and after its look.
+    installations: AtomicUsize,
     looks: AtomicUsize,
     wrong: std::sync::Mutex<Vec<String>>,
 }
 
 impl Seen {
+    fn is_installed(&self) -> bool {
+        self.installations.load(Ordering::SeqCst) % 2 == 1
+    }
+
+    fn set_installed(&self, installed: bool) {
+        if self.is_installed() != installed {
+            self.installations.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
     fn wrong(&self, what: String) {
         self.wrong.lock().unwrap().push(what);
     }
@@ -108,14 +119,13 @@ fn watch_configurations(folder: &Path, seen: &Seen) {
 fn watch_plugin(folder: &Path, seen: &Seen) {
     let whole = [plugin(1), plugin(2)];
     while !seen.over.load(Ordering::Relaxed) {
-        let wanted = seen.plugin_must_be_there.load(Ordering::SeqCst);
+        let before = seen.installations.load(Ordering::SeqCst);
         for name in ["berth", "berth-ipam"] {
             match fs::read(folder.join(name)) {
                 Ok(bytes) if whole.contains(&bytes) => {}
                 Ok(bytes) => seen.wrong(format!("{name} has {} bytes", bytes.len())),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    // Wanted before and after the look, so also at its moment.
-                    if wanted && seen.plugin_must_be_there.load(Ordering::SeqCst) {
+                    if before % 2 == 1 && seen.installations.load(Ordering::SeqCst) == before {
                         seen.wrong(format!("{name} is absent"));
                     }
                 }
@@ -175,9 +185,9 @@ fn kill_at_random(folders: &Folders, seen: &Seen, dice: &mut Dice) -> usize {
         let version = 1 + u8::try_from(round % 2).unwrap();
         set_source(folders, version);
         for (length, args) in lengths.iter_mut().zip(INSTALL) {
-            if round % 8 == 0 || !seen.plugin_must_be_there.load(Ordering::SeqCst) {
+            if round % 8 == 0 || !seen.is_installed() {
                 *length = finish(folders, args);
-                seen.plugin_must_be_there.store(true, Ordering::SeqCst);
+                seen.set_installed(true);
             }
             midway += usize::from(kill(folders, args, part(dice, *length)));
         }
@@ -186,7 +196,7 @@ fn kill_at_random(folders: &Folders, seen: &Seen, dice: &mut Dice) -> usize {
             for args in INSTALL {
                 finish(folders, args);
             }
-            seen.plugin_must_be_there.store(false, Ordering::SeqCst);
+            seen.set_installed(false);
             if lengths[2].is_zero() {
                 lengths[2] = finish(folders, UNINSTALL);
                 assert_original(folders);

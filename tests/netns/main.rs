@@ -26,6 +26,10 @@ mod durable;
 #[cfg(test)]
 mod gc;
 #[cfg(test)]
+mod install;
+#[cfg(test)]
+mod install_kill;
+#[cfg(test)]
 mod reach;
 #[cfg(test)]
 mod status;

@@ -13,6 +13,7 @@
 pub mod ask;
 pub mod capture;
 pub mod daemons;
+pub mod installer;
 pub mod plugin;
 pub mod setup;
 pub mod site;

@@ -2,7 +2,8 @@
 //!
 //! Changes nothing on the node. Every refusal says what was found and what to do.
 
-mod assess;
+mod machine;
+mod network;
 mod observe;
 
 use std::fmt::Write as _;
@@ -110,27 +111,27 @@ impl Finding {
 pub(crate) fn run(paths: &Paths, args: &CheckArgs) -> anyhow::Result<bool> {
     let list = keep::source(paths);
     let mut findings = before_plugin(paths);
-    findings.push(assess::folder(&observe::folder(
+    findings.push(machine::folder(&observe::folder(
         "--conf-dir",
         &paths.conf_dir,
         0,
     )));
-    findings.push(assess::netfilter(&observe::netfilter()));
-    findings.push(assess::cgroup(&observe::cgroup()));
-    findings.push(assess::links(&observe::links()));
-    findings.push(assess::configurations(
+    findings.push(machine::netfilter(&observe::netfilter()));
+    findings.push(machine::cgroup(&observe::cgroup()));
+    findings.push(network::links(&observe::links()));
+    findings.push(network::configurations(
         paths,
         &observe::configurations(paths),
     ));
     match &list {
-        Err(error) => findings.push(assess::no_source(&chain(error))),
+        Err(error) => findings.push(network::no_source(&chain(error))),
         Ok(list) => findings.extend(by_configuration(paths, list)),
     }
     if let Some(file) = &args.ipamd_config {
-        findings.push(assess::ipamd(&observe::ipamd(paths, file)));
+        findings.push(network::ipamd(&observe::ipamd(paths, file)));
     }
     if let Some(host) = &args.api_host {
-        findings.push(assess::api(&observe::api(host, args.api_port)));
+        findings.push(network::api(&observe::api(host, args.api_port)));
     }
     print(&findings, args.output)?;
     Ok(findings
@@ -151,42 +152,42 @@ pub(crate) fn conflist(paths: &Paths) -> anyhow::Result<()> {
     ];
     let findings = folders
         .into_iter()
-        .map(|(flag, path)| assess::folder(&observe::folder(flag, path, 0)))
+        .map(|(flag, path)| machine::folder(&observe::folder(flag, path, 0)))
         .chain([
-            assess::kernel(&observe::kernel()),
-            assess::user(observe::is_root()),
+            machine::kernel(&observe::kernel()),
+            machine::user(observe::is_root()),
         ]);
     refuse(findings.collect())
 }
 
 fn before_plugin(paths: &Paths) -> Vec<Finding> {
     let mut findings = vec![
-        assess::user(observe::is_root()),
-        assess::kernel(&observe::kernel()),
-        assess::parts(&observe::parts(assess::PARTS)),
-        assess::clock(&observe::clock()),
+        machine::user(observe::is_root()),
+        machine::kernel(&observe::kernel()),
+        machine::parts(&observe::parts(machine::PARTS)),
+        machine::clock(&observe::clock()),
     ];
     let program = observe::program_bytes(paths);
     for (flag, path, bytes) in [
         ("--bin-dir", &paths.bin_dir, program),
         ("--state-dir", &paths.state_dir, 0),
     ] {
-        findings.push(assess::folder(&observe::folder(flag, path, bytes)));
+        findings.push(machine::folder(&observe::folder(flag, path, bytes)));
     }
     findings
 }
 
 /// What follows from the configuration that is to be put in place.
 fn by_configuration(paths: &Paths, list: &Conflist) -> Vec<Finding> {
-    let mut findings = vec![assess::source(list)];
+    let mut findings = vec![network::source(list)];
     let networks = list.ours.iter().flat_map(|conf| &conf.networks);
     for network in networks.clone() {
-        findings.push(assess::uplink(&observe::uplink(network)));
+        findings.push(network::uplink(&observe::uplink(network)));
     }
     if networks.clone().any(|network| network.vlan.is_some()) {
-        findings.push(assess::parts(&observe::parts(assess::VLAN)));
+        findings.push(machine::parts(&observe::parts(machine::VLAN)));
     }
-    findings.push(assess::chain(&observe::chain(list, paths)));
+    findings.push(network::chain(&observe::chain(list, paths)));
     findings
 }
 
@@ -248,6 +249,20 @@ fn table(findings: &[Finding]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Fails unless the verdict is this one, and a bad one says what was found and what to do with these words.
+    #[track_caller]
+    pub(super) fn assert_finding(finding: &Finding, verdict: Verdict, words: &[&str]) {
+        assert_eq!(finding.verdict, verdict, "{finding:?}");
+        assert_eq!(
+            finding.advice.is_none(),
+            verdict == Verdict::Good,
+            "{finding:?}"
+        );
+        for word in words {
+            assert!(finding.sentence().contains(word), "{word}: {finding:?}");
+        }
+    }
 
     #[test]
     fn table_shows_every_fact_with_its_advice_and_ends_with_the_sum() {

@@ -81,7 +81,9 @@ fn refuse(paths: &Paths, args: &LeaveArgs) -> anyhow::Result<()> {
             bail!(UninstallError::Daemon { socket });
         }
     }
-    let pods = ports::pods(Path::new(ports::LINKS))?;
+    let links = Path::new(ports::LINKS);
+    ports::ensure_shown(links, &ports::links()?)?;
+    let pods = ports::pods(links)?;
     if !pods.is_empty() {
         if !args.force {
             bail!(UninstallError::InUse { pods });
@@ -210,6 +212,8 @@ fn empty(folder: &Path, spare: &dyn Fn(&Path) -> bool) -> anyhow::Result<()> {
                 error.kind(),
                 io::ErrorKind::DirectoryNotEmpty
                     | io::ErrorKind::ResourceBusy
+                    // A container's mount point, where its root is read-only.
+                    | io::ErrorKind::ReadOnlyFilesystem
                     | io::ErrorKind::NotFound
             ) =>
         {

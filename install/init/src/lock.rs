@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Longer than a placement on a slow disk; an uninstall that waits for uplinks may take longer, and is then named.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// A process that was killed while it started another leaves the lock to that one, until it has executed.
+const GRACE: Duration = Duration::from_secs(2);
+
 const RUN: &str = "lock";
 const KEEPER: &str = "keeper.lock";
 
@@ -57,46 +60,42 @@ pub(crate) enum AcquireLockError {
 /// The right to change the node; waits for another run.
 pub(crate) fn change(state_dir: &Path) -> Result<Lock, AcquireLockError> {
     let path = state_dir.join(RUN);
-    let started = Instant::now();
-    take(&path, File::try_lock, || {
-        if started.elapsed() < DEADLINE {
-            std::thread::sleep(PAUSE);
-            return None;
-        }
-        Some(AcquireLockError::Held { path: path.clone() })
+    take(&path, File::try_lock, DEADLINE, |path| {
+        AcquireLockError::Held { path }
     })
 }
 
 /// Says that this process keeps the configuration current. Two may, while one follows the other.
 pub(crate) fn keep(state_dir: &Path) -> Result<Lock, AcquireLockError> {
     let path = state_dir.join(KEEPER);
-    let started = Instant::now();
-    take(&path, File::try_lock_shared, || {
-        if started.elapsed() < DEADLINE {
-            std::thread::sleep(PAUSE);
-            return None;
-        }
-        Some(AcquireLockError::Held { path: path.clone() })
+    take(&path, File::try_lock_shared, DEADLINE, |path| {
+        AcquireLockError::Held { path }
     })
 }
 
 /// The certainty that no process keeps the configuration current.
 pub(crate) fn alone(state_dir: &Path) -> Result<Lock, AcquireLockError> {
+    alone_within(state_dir, GRACE)
+}
+
+fn alone_within(state_dir: &Path, patience: Duration) -> Result<Lock, AcquireLockError> {
     let path = state_dir.join(KEEPER);
-    take(&path, File::try_lock, || {
-        Some(AcquireLockError::Kept { path: path.clone() })
+    take(&path, File::try_lock, patience, |path| {
+        AcquireLockError::Kept { path }
     })
 }
 
 fn take(
     path: &Path,
     attempt: impl Fn(&File) -> Result<(), TryLockError>,
-    mut busy: impl FnMut() -> Option<AcquireLockError>,
+    patience: Duration,
+    busy: impl FnOnce(PathBuf) -> AcquireLockError,
 ) -> Result<Lock, AcquireLockError> {
     let failed = |source| AcquireLockError::Open {
         path: path.to_owned(),
         source,
     };
+    let started = Instant::now();
     loop {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
@@ -111,11 +110,10 @@ fn take(
             // An uninstall removes the file: a lock on a file without a name excludes nobody.
             Ok(()) if is_named(&file, path) => return Ok(Lock { _file: file }),
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                if let Some(error) = busy() {
-                    return Err(error);
-                }
+            Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
+                std::thread::sleep(PAUSE);
             }
+            Err(TryLockError::WouldBlock) => return Err(busy(path.to_owned())),
             Err(TryLockError::Error(source)) => {
                 return Err(AcquireLockError::Take {
                     path: path.to_owned(),
@@ -142,7 +140,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (one, two) = (keep(root.path()).unwrap(), keep(root.path()).unwrap());
         drop(one);
-        let error = alone(root.path()).unwrap_err();
+        let error = alone_within(root.path(), Duration::ZERO).unwrap_err();
         assert!(error.to_string().contains("DaemonSet"), "{error}");
         drop(two);
         assert!(alone(root.path()).is_ok());

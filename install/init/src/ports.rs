@@ -10,18 +10,53 @@ use proto_ids::alias::{ParseAliasError, PortAlias};
 /// The kernel's links, of the network namespace of whoever mounted it.
 pub(crate) const LINKS: &str = "/sys/class/net";
 
-/// Why the links could not be read.
+/// Why it cannot be known which Pods use Berth.
 #[derive(Debug, thiserror::Error)]
-#[error("read the aliases of the links in {path:?}")]
-pub(crate) struct ReadLinksError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
+pub(crate) enum ReadLinksError {
+    /// sysfs could not be read.
+    #[error("read the aliases of the links in {path:?}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel did not list its links.
+    #[error("list this network namespace's links")]
+    List(#[source] nix::Error),
+    /// sysfs shows another network namespace than that of this process.
+    #[error(
+        "{path:?} does not show this process's network: {missing} is not in it; as a Pod run with hostNetwork: true, by hand in the \
+         node's own namespaces"
+    )]
+    Elsewhere { path: PathBuf, missing: String },
+}
+
+/// Names of the links that this process's network namespace has.
+pub(crate) fn links() -> Result<Vec<String>, ReadLinksError> {
+    let links = nix::net::if_::if_nameindex().map_err(ReadLinksError::List)?;
+    let mut names: Vec<String> = links
+        .into_iter()
+        .map(|link| link.name().to_string_lossy().into_owned())
+        .collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes sure that sysfs shows these links: it shows the network namespace of whoever mounted it, which need not be
+/// ours, and then no Pod would be found.
+pub(crate) fn ensure_shown(folder: &Path, links: &[String]) -> Result<(), ReadLinksError> {
+    match links.iter().find(|link| !folder.join(link).exists()) {
+        None => Ok(()),
+        Some(missing) => Err(ReadLinksError::Elsewhere {
+            path: folder.to_owned(),
+            missing: missing.clone(),
+        }),
+    }
 }
 
 /// Names of the Pods, each once: `namespace/name` where the port says it, else its container.
 pub(crate) fn pods(links: &Path) -> Result<Vec<String>, ReadLinksError> {
-    let failed = |source| ReadLinksError {
+    let failed = |source| ReadLinksError::Read {
         path: links.to_owned(),
         source,
     };
@@ -54,6 +89,17 @@ fn pod(link: &str, alias: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_of_another_namespace_are_noticed() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("lo")).unwrap();
+        let links =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|&n| n.to_owned()).collect() };
+        ensure_shown(root.path(), &links(&["lo"])).unwrap();
+        let error = ensure_shown(root.path(), &links(&["eth0", "lo"])).unwrap_err();
+        assert!(error.to_string().contains("eth0 is not in it"), "{error}");
+    }
 
     #[test]
     fn pods_are_named_once_and_other_links_are_passed_over() {

@@ -1,4 +1,4 @@
-//! Reads what [`super::assess`] judges: `/proc`, `/sys`, file systems, one connection. Changes nothing.
+//! Reads what [`super::machine`] and [`super::network`] judge: `/proc`, `/sys`, file systems, one connection. Changes nothing.
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,7 +12,8 @@ use cni_spec::{Network, UplinkMode};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::{AccessFlags, Uid, access};
 
-use super::assess::{Api, Clock, Configurations, Folder, Free, Part, Presence, Uplink};
+use super::machine::{Clock, Folder, Free, Part, Presence};
+use super::network::{Api, Configurations, Uplink};
 use crate::args::Paths;
 use crate::conflist::Conflist;
 use crate::folder;
@@ -20,7 +21,7 @@ use crate::log::chain as chained;
 use crate::outside::{self, Answer};
 use crate::place;
 use crate::plugin::PLUGIN;
-use crate::ports::LINKS;
+use crate::ports::{self, LINKS};
 use crate::run;
 use crate::state::State;
 use crate::stop::Stop;
@@ -163,13 +164,11 @@ pub(super) fn cgroup() -> String {
     fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
 }
 
-pub(super) fn links() -> Vec<String> {
-    let entries = fs::read_dir(LINKS).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
-    names.sort_unstable();
-    names
+/// Names of the links; an error where they or their state in sysfs cannot be known.
+pub(super) fn links() -> Result<Vec<String>, String> {
+    let links = ports::links().map_err(|error| chained(&error))?;
+    ports::ensure_shown(Path::new(LINKS), &links).map_err(|error| chained(&error))?;
+    Ok(links)
 }
 
 pub(super) fn configurations(paths: &Paths) -> Configurations {
