@@ -27,8 +27,7 @@ pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/
 /// How long the kernel may take to tear a whole namespace down.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Read before `/proc` is mounted anew, `/proc/self` shows the number that the maker sees. A parent that ignores SIGCHLD has its
-/// orphans reaped by the kernel, so that no init is needed; `cat` keeps that and ends with its input.
+/// Read before `/proc` is mounted anew, `/proc/self` shows the number that the maker sees.
 const PROLOGUE: &str = "set -eu
 read -r pid rest < /proc/self/stat
 mount -t proc proc /proc
@@ -45,9 +44,15 @@ else
 fi
 ";
 
-const EPILOGUE: &str = "trap '' CHLD
-echo \"ready $pid\"
+const EPILOGUE: &str = "echo \"ready $pid\"
 ";
+
+/// A PID 1 that ignores SIGCHLD has its orphans reaped by the kernel, so that no init is needed. A shell's `trap` does not do it: it
+/// catches this signal itself, whatever it is told. `cat` ends with its input.
+const HOLD: &str = "exec env --ignore-signal=CHLD cat";
+
+/// The same for a machine that outlives its maker.
+const HOLD_KEPT: &str = "exec env --ignore-signal=CHLD sleep infinity";
 
 /// A running machine of the world.
 #[derive(Debug)]
@@ -79,11 +84,7 @@ impl Namespace {
     pub(crate) fn start(start: &Start<'_>) -> Result<Self> {
         let Start { name, dir, .. } = *start;
         fs::create_dir_all(dir.join("log")).with_context(|| format!("create {}", dir.display()))?;
-        let hold = if start.keep {
-            "exec sleep infinity"
-        } else {
-            "exec cat"
-        };
+        let hold = if start.keep { HOLD_KEPT } else { HOLD };
         let script = format!("{PROLOGUE}{SYSFS}{}\n{EPILOGUE}{hold}\n", start.script);
         let mut holder = Command::new("unshare")
             .args([

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tests_testbed::{CniCall, Net, NodeSpec, World};
+use tests_testbed::{CniCall, Net, NodeSpec, Pending, World, wait_until};
 
 const PING: Duration = Duration::from_secs(5);
 
@@ -117,14 +117,14 @@ fn foreign_claim_reaches_the_nodes_of_its_network() {
     ])
     .unwrap();
     vm.announce(victim).unwrap();
-    tests_testbed::wait_until("the claim in the node's table", PING, || {
+    wait_until("the claim in the node's table", PING, || {
         let now = node
             .ip_json(&["neigh", "show", &victim.to_string()])
             .unwrap();
         if now[0]["lladdr"] == vm.mac() {
             Ok(())
         } else {
-            Err(tests_testbed::Pending::because(now))
+            Err(Pending::because(now))
         }
     })
     .unwrap();
@@ -182,6 +182,28 @@ fn reboot_ends_everything_but_the_disk() {
     let links = node.ip_json(&["link", "show", "eth0"]).unwrap();
     assert_eq!(links[0]["address"], mac);
     node.ping(&gateway, PING).unwrap();
+}
+
+#[test]
+fn orphans_of_a_machine_leave_no_zombies() {
+    let world = World::builder("testbed_orphans")
+        .racks(1)
+        .node("n1", "a")
+        .build()
+        .unwrap();
+    let node = world.node("n1");
+    node.script("sleep 0.01 &").unwrap();
+    wait_until("the orphan being gone", PING, || {
+        let all = node.run(&["ps", "-e", "-o", "stat=,args="]).unwrap();
+        if all
+            .lines()
+            .any(|line| line.starts_with('Z') || line.contains("sleep"))
+        {
+            return Err(Pending::because(all));
+        }
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[test]
