@@ -7,6 +7,8 @@ mod manifests;
 #[cfg(test)]
 mod node_health;
 #[cfg(test)]
+mod rack;
+#[cfg(test)]
 mod rbac;
 #[cfg(test)]
 mod shipped;

@@ -73,6 +73,11 @@ impl<'a> Caller<'a> {
         Self { api, token }
     }
 
+    /// Its token.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
     /// What kubectl says to it.
     pub(crate) fn ask(&self, words: &[&str], input: &str) -> Output {
         let (server, token) = (

@@ -91,7 +91,13 @@ impl Access {
 impl From<&ConnectError> for Observed {
     fn from(error: &ConnectError) -> Self {
         Self::Away {
-            problem: format!("the API server cannot be asked: {error}: {}", root(error)),
+            problem: match error {
+                ConnectError::ServiceAccount(InClusterError::ReadEnvironmentVariable(_)) => {
+                    "nobody says where the API server is: KUBERNETES_SERVICE_HOST or KUBERNETES_SERVICE_PORT is not set"
+                        .to_owned()
+                }
+                error => format!("the API server cannot be asked: {error}: {}", root(error)),
+            },
             advice: match error {
                 ConnectError::Kubeconfig { .. } => "correct the kubeconfig that --kubeconfig names",
                 ConnectError::ServiceAccount(_) => {
