@@ -31,6 +31,8 @@ mod site;
 #[cfg(test)]
 mod sticky_ip;
 #[cfg(test)]
+mod storm;
+#[cfg(test)]
 mod trouble;
 #[cfg(test)]
 mod up;
