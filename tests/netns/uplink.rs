@@ -394,6 +394,27 @@ fn restore_after_take_over_leaves_everything_as_before() {
 }
 
 #[test]
+fn restore_without_its_snapshot_gives_the_nic_what_the_bridge_carries() {
+    let site = with_routes("upl-lost");
+    // A label is all that only the snapshot knows.
+    let labelled = ["10.20.7.1", "peer", "10.20.7.2/32", "dev", "eth0"];
+    site.does(&[&["addr", "del"], &labelled[..]].concat());
+    let networks = external(Some("take-over"));
+    let before = site.snapshot();
+    assert!(by_hand(&site, "ensure", &networks).success());
+    assert_eq!(site.bridge_of("eth0"), "br-eth0");
+    // Lost, or of another boot: the node must not be cut off for it.
+    let snapshots = site.node().disk("/var/lib/berth/uplinks");
+    for entry in std::fs::read_dir(snapshots).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let output = by_hand(&site, "restore", &networks);
+    assert!(output.success(), "{output:?}");
+    assert_unchanged(&site.snapshot(), &before);
+    assert!(site.node().ping_once("10.20.1.1").unwrap());
+}
+
+#[test]
 fn restore_of_a_plain_uplink_leaves_everything_as_before() {
     let site = Site::serving("upl-plainback");
     let networks = external(None);

@@ -1,15 +1,17 @@
 //! Puts an uplink back as it was before Berth.
 
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::route::RouteMessage;
 use proto_ids::IfName;
 
-use super::observe::{mark, observe};
+use super::observe::{is_link_local, mark, observe};
 use super::snapshot::{Snapshot, SnapshotError};
 use super::takeover::{put_back, subject};
 use super::{Node, name};
 use crate::fault::Fault;
 use crate::lock::{AcquireLockError, NodeLock};
 use crate::netlink::link::{self, Link};
-use crate::netlink::{NetlinkError, Socket};
+use crate::netlink::{NetlinkError, Socket, address, route};
 use crate::ports;
 use crate::wiring::Segment;
 
@@ -107,7 +109,7 @@ pub fn restore(segment: &Segment, node: &Node) -> Result<Restored, RestoreSegmen
             Some(snapshot) => undoing.put_back(&snapshot, node, port, bridge)?,
             None => {
                 if let Some(bridge) = bridge {
-                    undoing.delete(bridge)?;
+                    undoing.give(port, bridge)?;
                 }
             }
         }
@@ -171,6 +173,29 @@ impl Undoing<'_> {
         }
     }
 
+    /// There is no snapshot: nothing was taken over, or it is lost, or of another boot. What the bridge carries then is
+    /// the node's own, and goes to the NIC: removed with the bridge it would cut the node off.
+    fn give(&mut self, port: &Link, bridge: &Link) -> Result<(), RestoreSegmentError> {
+        let uplink = self.uplink.clone();
+        let read = |source| RestoreSegmentError::Observe { uplink, source };
+        let carried = carried(self.socket, bridge).map_err(read)?;
+        if carried.addresses.is_empty() {
+            return self.delete(bridge);
+        }
+        let step = format!(
+            "give {} the {} addresses and {} routes that {} has",
+            port.name,
+            carried.addresses.len(),
+            carried.routes.len(),
+            bridge.name
+        );
+        let Carried { addresses, routes } = carried;
+        put_back(self.socket, port, Some(bridge), &addresses, &routes)
+            .map_err(|source| self.refused(step.clone(), source))?;
+        self.done.extend([step, format!("remove {}", bridge.name)]);
+        Ok(())
+    }
+
     fn put_back(
         &mut self,
         snapshot: &Snapshot,
@@ -193,4 +218,24 @@ impl Undoing<'_> {
             .extend(bridge.map(|bridge| format!("remove {}", bridge.name)));
         Ok(())
     }
+}
+
+/// What a bridge has besides what the kernel gives every link.
+struct Carried {
+    addresses: Vec<AddressMessage>,
+    routes: Vec<RouteMessage>,
+}
+
+fn carried(socket: &mut Socket, bridge: &Link) -> Result<Carried, NetlinkError> {
+    let mut addresses = address::of(socket, bridge.index)?;
+    addresses.retain(|message| address::net(message).is_some_and(|net| !is_link_local(net)));
+    for message in &mut addresses {
+        // It is the bridge's name.
+        let is_label = |it: &AddressAttribute| matches!(it, AddressAttribute::Label(_));
+        message.attributes.retain(|attribute| !is_label(attribute));
+    }
+    let mut routes = route::messages(socket, None)?;
+    routes.retain(|message| route::leads_through(message, bridge.index));
+    routes.sort_by_key(route::order);
+    Ok(Carried { addresses, routes })
 }

@@ -213,7 +213,9 @@ pub(super) fn put_back(
     addresses: &[AddressMessage],
     routes: &[RouteMessage],
 ) -> Result<(), NetlinkError> {
-    let to_port = |r: &RouteMessage| route::moved(r, port.index, port.index);
+    // A snapshot's lead through the NIC already.
+    let from = bridge.map_or(port.index, |bridge| bridge.index);
+    let to_port = |r: &RouteMessage| route::moved(r, from, port.index);
     let routes: Vec<_> = routes.iter().map(to_port).collect();
     let mut requests: Vec<_> = address::in_giving_order(addresses)
         .map(|a| address::moved(a, port.index, true))
