@@ -7,17 +7,20 @@
 //! One thread runs all of it. The store writes and syncs on a thread of its own, so nothing here blocks, and a call costs
 //! tens of microseconds: a second worker would add a stack, a malloc arena and hand-overs between threads, and win nothing.
 
+mod groups;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ipamd_daemon::Tasks;
 use ipamd_daemon::http::{HttpContent, HttpServer};
 use ipamd_daemon::readiness::{Readiness, Ready};
 use ipamd_daemon::signal::spawn_signals;
-use ipamd_daemon::{chain, uds};
+use ipamd_daemon::uds;
 use prometheus_client::registry::Registry;
-use tracing::{error, info};
+use tracing::info;
+
+use groups::Groups;
 
 use crate::args::Args;
 use crate::config::{self, Config, Overrides};
@@ -29,12 +32,6 @@ use crate::reload::{FileWatch, Reloader, spawn_reloader};
 use crate::server::{self, Service, ServiceParts};
 use crate::sync::{Cluster, EventsHandle, SyncParts, spawn_sync};
 use crate::wire::{WireHandle, spawn_wire};
-
-/// Calls under way are given so long to finish: more than a commit takes, less than a supervisor waits before it kills.
-const INTAKE_DEADLINE: Duration = Duration::from_secs(10);
-/// Wire, metrics and reload stop at once; the ledger commits what is queued and closes the store.
-const PART_DEADLINE: Duration = Duration::from_secs(5);
-const LEDGER_DEADLINE: Duration = Duration::from_secs(20);
 
 /// Runs the daemon until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -67,39 +64,6 @@ fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
         probing = config.probes(),
         "starting"
     );
-}
-
-/// The groups of tasks, in the order in which they are stopped.
-struct Groups {
-    root: Tasks,
-    intake: Tasks,
-    parts: Tasks,
-    ledger: Tasks,
-}
-
-impl Groups {
-    fn new(root: Tasks) -> Self {
-        Self {
-            intake: root.child(),
-            parts: root.child(),
-            ledger: root.child(),
-            root,
-        }
-    }
-
-    async fn stop(self) {
-        let order = [
-            ("intake", &self.intake, INTAKE_DEADLINE),
-            ("parts", &self.parts, PART_DEADLINE),
-            ("ledger", &self.ledger, LEDGER_DEADLINE),
-            ("root", &self.root, PART_DEADLINE),
-        ];
-        for (group, tasks, deadline) in order {
-            if let Err(error) = tasks.stop(deadline).await {
-                error!(group, error = %chain(&error), "not stopped in time");
-            }
-        }
-    }
 }
 
 async fn serve(
