@@ -470,3 +470,111 @@ fn json_log_is_one_object_a_line_with_level_and_message() {
         }
     }
 }
+
+#[test]
+fn changed_file_is_taken_over_without_a_signal_and_a_wrong_one_is_said_and_is_not() {
+    let site = Site::build(
+        "dmn-watch",
+        Setup::default().external_range("10.20.1.100-10.20.1.100"),
+    );
+    let (first, second) = (site.pod("p0"), site.pod("p1"));
+    site.add(&Ask::new("db-0", &first).external_only()).result();
+    let ask = Ask::new("db-1", &second).external_only();
+    site.add(&ask).fault();
+
+    let larger = Setup::default()
+        .external_range("10.20.1.100-10.20.1.101")
+        .to_toml();
+    site.write_config(&format!("{larger}\ncolour = \"red\"\nsound = \"loud\"\n"));
+    wait_until("every problem of the wrong file is said", || {
+        let log = site.ipamd_log();
+        let refused = log.contains("configuration refused");
+        holds(refused && log.contains("colour"), || log.clone())
+    });
+    site.add(&ask).fault();
+
+    // As kubelet changes a ConfigMap's file: a link into a folder that is swapped.
+    let folder = site.node().disk("/etc/berth");
+    std::fs::create_dir(folder.join("..2")).unwrap();
+    std::fs::write(folder.join("..2/ipamd.toml"), larger).unwrap();
+    site.node()
+        .script("cd /etc/berth; ln -s ..2 ..data; ln -s ..data/ipamd.toml .new; mv .new ipamd.toml")
+        .unwrap();
+    wait_until("the larger range counts", || {
+        let answer = site.add(&ask);
+        holds(answer.succeeded(), || answer.stdout.clone())
+    });
+    assert_eq!(second.addresses("eth0"), ["10.20.1.101/24"]);
+}
+
+#[test]
+fn flags_go_before_the_file_and_a_boot_id_that_comes_late_is_waited_for() {
+    let site = Site::make(
+        "dmn-flags",
+        Setup::default().with_node_address(tests_testbed::Net::External),
+    );
+    let mut command = site
+        .node()
+        .command(tests_testbed::binary("berth-ipamd").unwrap());
+    let address = format!(
+        "{}:9422",
+        site.node().address4(tests_testbed::Net::External)
+    );
+    command
+        .args(["--config", "/etc/berth/ipamd.toml", "--node", "n7"])
+        .args(["--metrics", &address, "--boot-id-file", "/etc/berth/boot"]);
+    let mut daemon = site.node().spawn_command("ipamd-flags", command).unwrap();
+    let status = wait_until("it says what it lacks", || {
+        let status = site.client().status().map_err(|error| error.to_string())?;
+        let told = status.message.contains("/etc/berth/boot");
+        holds(told, || format!("{status:?}")).map(|()| status)
+    });
+    assert_eq!(
+        (status.phase(), status.node.as_str()),
+        (Phase::Recovering, "n7")
+    );
+    std::fs::write(site.node().disk("/etc/berth/boot"), "boot-1\n").unwrap();
+    wait_until("it serves", || {
+        let status = site.client().status().map_err(|error| error.to_string())?;
+        holds(status.phase() == Phase::Serving, || format!("{status:?}"))
+    });
+    let asked = format!(
+        "exec 3<>/dev/tcp/{}; printf 'GET /readyz HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3",
+        address.replace(':', "/")
+    );
+    let said = site.node().run(&["bash", "-c", &asked]).unwrap();
+    assert!(said.contains("200"), "{said}");
+    // In the file such an address is a slip.
+    let exposed = site.setup().to_toml().replace("127.0.0.1:9421", &address);
+    site.write_config(&exposed);
+    let refused = site.node().ipamd_command(&["check-config"]).unwrap();
+    assert!(refused.stderr.contains("other hosts"), "{refused:?}");
+    assert!(daemon.terminate(PATIENCE).unwrap().success());
+}
+
+#[test]
+fn pool_of_another_node_is_not_used_and_an_address_of_two_nodes_is_refused() {
+    let mut setup = Setup::default().external_range("10.20.1.100-10.20.1.101");
+    setup.pools[0].extra = "node = \"n1\"\n".to_owned();
+    let mut other = setup.pools[0].clone();
+    other.name = "external-n2".to_owned();
+    other.range = "10.20.1.102-10.20.1.110".to_owned();
+    other.extra = "node = \"n2\"\n".to_owned();
+    setup.pools.push(other);
+    let site = Site::build("dmn-nodes", setup.clone());
+    let pods = ["p0", "p1", "p2"].map(|name| site.pod(name));
+    for pod in &pods[..2] {
+        site.add(&Ask::new(pod.name(), pod).external_only())
+            .result();
+    }
+    let fault = site.add(&Ask::new("p2", &pods[2]).external_only()).fault();
+    assert!(fault.text().contains("no free IPv4 address"), "{fault:?}");
+    assert_eq!(site.attached(), ["10.20.1.100", "10.20.1.101"]);
+
+    setup.pools[2].range = "10.20.1.101-10.20.1.110".to_owned();
+    site.write_config(&setup.to_toml());
+    let refused = site.node().ipamd_command(&["check-config"]).unwrap();
+    for words in ["10.20.1.101", "external-n2", "node n1", "node n2"] {
+        assert!(refused.stderr.contains(words), "{words}: {refused:?}");
+    }
+}
