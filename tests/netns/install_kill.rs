@@ -1,7 +1,7 @@
 //! SIGKILL of `berth-install` at random instants, while readers look at the folders as a runtime does: they never see
 //! half a file, nothing where there was something, or another network's configuration first. The next run finishes.
 //!
-//! The seed is printed; `BERTH_SEED` repeats a run's choices. The plugin is a script of some megabytes, so that writing it
+//! The seed is printed; `BERTH_SEED` repeats a run's choices. The plugin is a script of a megabyte, so that writing it
 //! takes long enough to be killed in.
 
 use std::fs;
@@ -17,11 +17,11 @@ use tests::installer::Folders;
 use crate::dice::{Dice, say, seed};
 
 /// Runs that are killed.
-const KILLS: usize = 180;
+const KILLS: usize = 150;
 /// Of these, at least so many must have been killed before they ended by themselves.
-const MIDWAY: usize = 45;
+const MIDWAY: usize = 40;
 /// Bytes of the plugin.
-const PLUGIN_BYTES: usize = 3 << 20;
+const PLUGIN_BYTES: usize = 1 << 20;
 
 const FIRST: (&str, &str) = (
     "00-first.conflist",
@@ -113,6 +113,7 @@ fn watch_configurations(folder: &Path, seen: &Seen) {
             seen.wrong(format!("first is {name:?} with {} bytes", bytes.len()));
         }
         seen.looks.fetch_add(1, Ordering::Relaxed);
+        std::thread::yield_now();
     }
 }
 
@@ -133,6 +134,7 @@ fn watch_plugin(folder: &Path, seen: &Seen) {
             }
         }
         seen.looks.fetch_add(1, Ordering::Relaxed);
+        std::thread::yield_now();
     }
 }
 
