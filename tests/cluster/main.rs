@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod agent;
 #[cfg(test)]
+mod chain;
+#[cfg(test)]
 mod held;
 #[cfg(test)]
 mod in_place;
