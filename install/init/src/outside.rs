@@ -43,71 +43,113 @@ pub(crate) fn ask(list: &Conflist, bin_dir: &Path, stop: &Stop) -> Option<Answer
     let mut answer = Answer::default();
     let mut asked = Vec::new();
     for plugin in &list.plugins {
-        match versions(list, plugin, bin_dir, stop) {
-            Ok((version, warning)) => {
-                answer.warnings.extend(warning);
-                asked.extend(version.map(|version| (plugin, version)));
-            }
-            Err(Refused::Stopped) => return None,
-            Err(Refused::Because(why)) => answer.waits.push(why),
-        }
+        let spoken = versions(plugin, bin_dir, stop)?;
+        let version = answer.take(list, plugin, spoken);
+        asked.extend(version.map(|version| (plugin, version)));
     }
     if !answer.waits.is_empty() {
         return Some(answer);
     }
     for (plugin, version) in asked {
-        let program = bin_dir.join(&plugin.program);
         let input = list.input(plugin, version);
-        match call(&program, bin_dir, "STATUS", &input, STATUS_LIMIT, stop) {
+        let program = bin_dir.join(&plugin.program);
+        let why = match call(&program, bin_dir, "STATUS", &input, STATUS_LIMIT, stop) {
             Err(RunProgramError::Stopped { .. }) => return None,
-            Err(error) => answer.waits.push(chain(&error)),
-            Ok(ended) if ended.status.success() => {}
-            Ok(ended) => {
-                let why = format!("plugin {}: {}", plugin.program, words(&ended));
-                answer.waits.push(why);
-            }
-        }
+            Err(error) => chain(&error),
+            Ok(ended) if ended.status.success() => continue,
+            Ok(ended) => words(&ended),
+        };
+        answer.blame(plugin, format!("plugin {}: {why}", plugin.program));
     }
     Some(answer)
-}
-
-/// The version to ask this plugin for its STATUS with, if any, and what may hurt.
-fn versions(
-    list: &Conflist,
-    plugin: &ChainPlugin,
-    bin_dir: &Path,
-    stop: &Stop,
-) -> Result<(Option<CniVersion>, Option<String>), Refused> {
-    let program = bin_dir.join(&plugin.program);
-    if !program.is_file() {
-        return Err(Refused::Because(missing(plugin, bin_dir)));
-    }
-    let spoken = spoken(plugin, bin_dir, stop)?;
-    let warning =
-        judge_versions(&plugin.program, &list.versions, &spoken).map_err(Refused::Because)?;
-    // libcni calls STATUS where the newest version of the list has it; ours is asked in any case.
-    let version = list.newest().max(CniVersion::V1_1_0);
-    let asked = list.newest().permits(Verb::Status) || plugin.program == MAIN;
-    let can = spoken.iter().any(|text| text == version.as_str());
-    Ok(((asked && can).then_some(version), warning))
 }
 
 /// What every plugin but ours speaks: before ours is on the node.
 pub(crate) fn others(list: &Conflist, bin_dir: &Path) -> Answer {
     let mut answer = Answer::default();
     for plugin in list.plugins.iter().filter(|plugin| plugin.program != MAIN) {
-        match versions(list, plugin, bin_dir, &Stop::never()) {
-            Ok((_, warning)) => answer.warnings.extend(warning),
-            Err(Refused::Because(why)) => answer.waits.push(why),
-            Err(Refused::Stopped) => {}
+        if let Some(spoken) = versions(plugin, bin_dir, &Stop::never()) {
+            answer.take(list, plugin, spoken);
         }
     }
     answer
 }
 
-enum Refused {
-    Stopped,
-    Because(String),
+/// The versions a plugin says it speaks.
+enum Spoken {
+    These(Vec<String>),
+    /// There is no such plugin; what to do.
+    Missing(String),
+    /// It did not say; why.
+    Silent(String),
+}
+
+impl Answer {
+    /// Notes what a plugin speaks; the version to ask it for its STATUS with, if it shall be asked.
+    fn take(
+        &mut self,
+        list: &Conflist,
+        plugin: &ChainPlugin,
+        spoken: Spoken,
+    ) -> Option<CniVersion> {
+        let spoken = match spoken {
+            Spoken::These(spoken) => spoken,
+            Spoken::Missing(why) => {
+                self.waits.push(why);
+                return None;
+            }
+            Spoken::Silent(why) => {
+                self.blame(plugin, why);
+                return None;
+            }
+        };
+        match judge_versions(&plugin.program, &list.versions, &spoken) {
+            Ok(warning) => self.warnings.extend(warning),
+            Err(why) => self.waits.push(why),
+        }
+        // libcni calls STATUS where the newest version of the list has it; ours is asked in any case.
+        let version = list.newest().max(CniVersion::V1_1_0);
+        let asked = list.newest().permits(Verb::Status) || plugin.program == MAIN;
+        let can = spoken.iter().any(|text| text == version.as_str());
+        (asked && can).then_some(version)
+    }
+
+    /// Notes a trouble. Others' plugins may need what only the node has, libraries for one, and this may run in a
+    /// container without: the runtime decides about them.
+    fn blame(&mut self, plugin: &ChainPlugin, why: String) {
+        if plugin.program == MAIN {
+            self.waits.push(why);
+        } else {
+            self.warnings.push(format!(
+                "{why} (asked from here; the runtime may fare better)"
+            ));
+        }
+    }
+}
+
+/// Asks a plugin what it speaks. `None`: this process was asked to end.
+fn versions(plugin: &ChainPlugin, bin_dir: &Path, stop: &Stop) -> Option<Spoken> {
+    let program = bin_dir.join(&plugin.program);
+    // A link out of the folder is there, although a container that has only the folder cannot follow it.
+    if program.symlink_metadata().is_err() || program.is_dir() {
+        return Some(Spoken::Missing(missing(plugin, bin_dir)));
+    }
+    let silent = |why| Spoken::Silent(format!("plugin {}: {why}", plugin.program));
+    // libcni's own input for VERSION.
+    let input = br#"{"cniVersion":"1.1.0"}"#;
+    Some(
+        match call(&program, bin_dir, "VERSION", input, VERSION_LIMIT, stop) {
+            Err(RunProgramError::Stopped { .. }) => return None,
+            Err(error) => silent(chain(&error)),
+            Ok(ended) if !ended.status.success() => silent(words(&ended)),
+            Ok(ended) => match serde_json::from_str::<Versions>(&ended.stdout) {
+                Ok(versions) => Spoken::These(versions.supported),
+                Err(error) => silent(format!(
+                    "VERSION is not answered as the specification has it: {error}"
+                )),
+            },
+        },
+    )
 }
 
 fn missing(plugin: &ChainPlugin, bin_dir: &Path) -> String {
@@ -121,26 +163,6 @@ fn missing(plugin: &ChainPlugin, bin_dir: &Path) -> String {
         plugin.program,
         bin_dir.display()
     )
-}
-
-/// The versions that a plugin speaks.
-fn spoken(plugin: &ChainPlugin, bin_dir: &Path, stop: &Stop) -> Result<Vec<String>, Refused> {
-    let program = bin_dir.join(&plugin.program);
-    let because = |why| Refused::Because(format!("plugin {}: {why}", plugin.program));
-    // libcni's own input for VERSION.
-    let input = br#"{"cniVersion":"1.1.0"}"#;
-    match call(&program, bin_dir, "VERSION", input, VERSION_LIMIT, stop) {
-        Err(RunProgramError::Stopped { .. }) => Err(Refused::Stopped),
-        Err(error) => Err(because(chain(&error))),
-        Ok(ended) if ended.status.success() => serde_json::from_str::<Versions>(&ended.stdout)
-            .map(|versions| versions.supported)
-            .map_err(|error| {
-                because(format!(
-                    "VERSION is not answered as the specification has it: {error}"
-                ))
-            }),
-        Ok(ended) => Err(because(words(&ended))),
-    }
 }
 
 /// What may hurt with this plugin; an error where the chain cannot work with it.
@@ -233,7 +255,7 @@ mod tests {
     #[test]
     fn chain_that_can_serve_says_nothing() {
         let root = tempfile::tempdir().unwrap();
-        let script = format!("{VERSIONS}\n[ \"$CNI_COMMAND\" = STATUS ] && exit 0");
+        let script = format!("{VERSIONS}\n[ \"$CNI_COMMAND\" = STATUS ] || exit 1");
         plugin(root.path(), "berth", &script);
         assert_eq!(asked(&list(""), root.path()), Answer::default());
     }
@@ -276,6 +298,32 @@ mod tests {
             "{answer:?}"
         );
         assert!(answer.waits[1].contains("portmap"), "{answer:?}");
+    }
+
+    #[test]
+    fn plugin_of_others_that_cannot_be_asked_from_here_is_a_warning() {
+        let root = tempfile::tempdir().unwrap();
+        plugin(root.path(), "berth", &format!("{VERSIONS}\nexit 0"));
+        let more = r#", {"type": "linked"}, {"type": "strange"}, {"type": "sick"}"#;
+        // Out of the folder; and with an interpreter that is not here.
+        std::os::unix::fs::symlink("/nowhere/linked", root.path().join("linked")).unwrap();
+        plugin(root.path(), "strange", "");
+        fs::write(root.path().join("strange"), "#!/nowhere/sh\n").unwrap();
+        plugin(
+            root.path(),
+            "sick",
+            &format!("{VERSIONS}\necho no iptables; exit 1"),
+        );
+        let answer = asked(&list(more), root.path());
+        assert_eq!(answer.waits, Vec::<String>::new());
+        for (warning, word) in answer
+            .warnings
+            .iter()
+            .zip(["linked", "strange", "no iptables"])
+        {
+            assert!(warning.contains(word), "{answer:?}");
+        }
+        assert_eq!(answer.warnings.len(), 3);
     }
 
     #[test]
