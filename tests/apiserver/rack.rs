@@ -347,6 +347,11 @@ fn missing_rights_a_missing_node_and_a_refused_configuration_are_told() {
         pool.is_some_and(|pool| pool.capacity == 60)
     });
     assert_eq!(rig.add("db-1"), "10.20.1.90/24");
+    let mut elsewhere = allocate("db-2");
+    elsewhere.interfaces[0].network = "dmz".to_owned();
+    let refused = rig.client().allocate(elsewhere).unwrap_err();
+    assert_eq!(reason(&refused), Reason::NoPool);
+    rig.wait_event("NetworkWithoutPool", "network dmz has no pool in rack a");
     rig.stop();
 
     rig.start_as("n9");
