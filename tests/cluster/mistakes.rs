@@ -2,7 +2,7 @@
 //! Each is said where it is looked for, and nothing that works is broken by it.
 
 use serde_json::json;
-use tests_testbed::Cluster;
+use tests_testbed::{Cluster, Pending, wait_patiently};
 
 use crate::site::{berth_pod, look, own, stateful_set, wait_ready, wait_said};
 
@@ -21,13 +21,13 @@ fn configuration_of_another_plugin_that_sorts_before_ours_is_named_and_left_alon
         "cniVersion": "1.0.0", "name": "other",
         "plugins": [{"type": "bridge", "bridge": "other0", "ipam": {"type": "host-local", "subnet": "10.99.0.0/24"}}],
     });
-    let file = "05-other.conflist";
     let node = cluster.world().node("n1");
-    node.write_conflist(file, &other).unwrap();
-    // The one that stays and watches says it, and so does a Pod that starts.
-    wait_said(&cluster, "n1", "conflist", file);
+    node.write_conflist("05-other.conflist", &other).unwrap();
+    // The container that stays and watches says it, and so does one that starts.
+    let words = "05-other.conflist (type bridge) would come before 10-berth.conflist";
+    wait_said(&cluster, "n1", "conflist", words);
     replace_pod(&cluster);
-    wait_said(&cluster, "n1", "plugin", file);
+    wait_said(&cluster, "n1", "conflist", words);
     node.run(&["ls", "/etc/cni/net.d/05-other.conflist"])
         .unwrap();
     node.run(&["rm", "/etc/cni/net.d/05-other.conflist"])
@@ -62,12 +62,26 @@ fn plugin_folder_that_takes_no_writes_is_named_and_running_pods_do_not_notice() 
 
 #[test]
 fn pools_that_cannot_be_are_refused_and_the_old_ones_stay() {
-    let mut cluster = own("cluster-pools");
+    let cluster = own("cluster-pools");
     let good = cluster.pools().unwrap();
     let wrong = good.replace("subnet = \"10.20.1.0/24\"", "subnet = \"10.20.1.0/33\"");
     assert_ne!(wrong, good);
     cluster.set_pools(&wrong).unwrap();
     wait_said(&cluster, "n1", "ipamd", "10.20.1.0/33");
+    // Who looks at the node is told too.
+    wait_patiently("the Event", std::time::Duration::from_secs(60), || {
+        let words = [
+            "get",
+            "events",
+            "--field-selector=reason=ConfigurationRefused",
+            "--output=name",
+        ];
+        match cluster.kubectl(&words) {
+            Ok(said) if said.contains("event/") => Ok(()),
+            other => Err(Pending::because(format!("{other:?}"))),
+        }
+    })
+    .unwrap();
     let status = cluster.ipamd_command("n1", &["status"]).unwrap();
     assert!(status.success(), "{status:?}");
     cluster
@@ -80,9 +94,17 @@ fn pools_that_cannot_be_are_refused_and_the_old_ones_stay() {
         "{seen:?}"
     );
 
-    // What is right again is taken over without a word from anybody.
-    let narrower = good.replace("10.20.1.60-", "10.20.1.70-");
+    // Neither are addresses that somebody has taken away.
+    let others = good.replace("10.20.1.60-", "10.20.1.70-");
+    cluster.set_pools(&others).unwrap();
+    let words = "1 bound addresses would be in no pool, the first is 10.20.1.60 of default/db-0";
+    wait_said(&cluster, "n1", "ipamd", words);
+
+    // What is right is taken over without a word from anybody.
+    let narrower = good.replace("-10.20.1.95", "-10.20.1.90");
+    assert_ne!(narrower, good);
     cluster.set_pools(&narrower).unwrap();
-    wait_said(&cluster, "n1", "ipamd", "10.20.1.70");
-    cluster.wait_nodes().unwrap();
+    wait_said(&cluster, "n1", "ipamd", "configuration reloaded");
+    let status = cluster.ipamd_command("n1", &["status"]).unwrap();
+    assert!(status.success(), "{status:?}");
 }

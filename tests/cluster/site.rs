@@ -102,10 +102,13 @@ pub(crate) fn pod_spec(node: &str) -> Value {
     })
 }
 
+/// A daemon whose connection to the API server was lost without a word learns of it after a minute and a half.
+const NODE_DEADLINE: Duration = Duration::from_secs(180);
+
 /// Waits until the API server says of a node that it is not Ready, in these words.
 pub(crate) fn wait_not_ready(cluster: &Cluster, node: &str, words: &str) {
     let what = format!("{node} being NotReady with {words:?}");
-    wait_patiently(&what, POD_DEADLINE, || {
+    wait_patiently(&what, NODE_DEADLINE, || {
         let states = cluster.node_states();
         let states = states.map_err(|error| Pending::because(format!("{error:#}")))?;
         match states.get(node).and_then(|it| it.not_ready.as_deref()) {

@@ -15,6 +15,10 @@ use super::node::Observed;
 
 /// A packet to an API server that is gone may get no answer at all.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(3);
+/// A watch is told something every 60 to 75 seconds (`allowWatchBookmarks`; kube-apiserver's cacher.go), so one that is silent for longer has lost
+/// its connection without a word. It happens when an uplink is taken over: the kernel forgets masqueraded connections, such as those to a
+/// Service, together with the address that is taken off the NIC.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// How the API server is reached.
 #[derive(Clone, Debug)]
@@ -75,6 +79,9 @@ impl Access {
             }
         };
         config.connect_timeout = Some(CONNECT_DEADLINE);
+        config.read_timeout = Some(SILENCE_DEADLINE);
+        // Else the time that a connection was idle would count.
+        config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
         match Client::try_from(config) {
