@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use self::pack::{Packed, Recipe};
@@ -112,7 +112,7 @@ fn check(
 /// The image of the programs as tests run them; its archive.
 pub(crate) fn dev(workspace: &Workspace, bin_dir: &Path) -> Result<PathBuf> {
     let programs = PROGRAMS.map(|name| bin_dir.join(name));
-    for_tests(workspace, DEV, &workspace.version, &programs)
+    Ok(for_tests(workspace, DEV, &workspace.version, &programs)?.0)
 }
 
 /// The archives of the cluster tier's images.
@@ -129,8 +129,16 @@ pub(crate) struct Images {
 impl Images {
     /// Builds and packs all three.
     pub(crate) fn build(workspace: &Workspace, bin_dir: &Path) -> Result<Self> {
+        let programs = PROGRAMS.map(|name| bin_dir.join(name));
+        let (dev, first) = for_tests(workspace, DEV, &workspace.version, &programs)?;
+        // That the programs are the same each time takes two builds to see (`--check`); that packing is, takes a second.
+        let (_, again) = for_tests(workspace, DEV, &workspace.version, &programs)?;
+        ensure!(
+            first == again,
+            "the same programs gave two images: {first:?} and {again:?}"
+        );
         Ok(Self {
-            dev: dev(workspace, bin_dir)?,
+            dev,
             next: of_version(workspace, bin_dir, NEXT, 1)?,
             far: of_version(workspace, bin_dir, FAR, 3)?,
         })
@@ -151,7 +159,7 @@ fn of_version(workspace: &Workspace, bin_dir: &Path, tag: &str, minors: u64) -> 
     let mut programs = product_elsewhere(workspace, Profile::Dev, &place, &VERSIONED)?;
     let others = PROGRAMS.iter().filter(|name| !VERSIONED.contains(name));
     programs.extend(others.map(|name| bin_dir.join(name)));
-    for_tests(workspace, tag, &version, &programs)
+    Ok(for_tests(workspace, tag, &version, &programs)?.0)
 }
 
 fn for_tests(
@@ -159,7 +167,7 @@ fn for_tests(
     tag: &str,
     version: &str,
     programs: &[PathBuf],
-) -> Result<PathBuf> {
+) -> Result<(PathBuf, Packed)> {
     packages::ensure(&[packages::IMAGE])?;
     let output = archive_of(workspace, tag);
     let recipe = Recipe {
@@ -172,7 +180,7 @@ fn for_tests(
     };
     let packed = recipe.pack()?;
     say(&told(tag, &packed, &output));
-    Ok(output)
+    Ok((output, packed))
 }
 
 fn told(tag: &str, packed: &Packed, output: &Path) -> String {

@@ -23,8 +23,8 @@ use crate::{
 /// From built programs: some API servers, each a few seconds.
 const APISERVER_BUDGET: Duration = Duration::from_secs(10 * 60);
 
-/// From built programs: some clusters, each a quarter of a minute.
-const CLUSTER_BUDGET: Duration = Duration::from_secs(20 * 60);
+/// From built programs: some clusters, each half a minute, and what is done to them.
+const CLUSTER_BUDGET: Duration = Duration::from_secs(30 * 60);
 
 /// Everything of it is dead; its files are removed.
 const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
