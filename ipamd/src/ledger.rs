@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod figures;
 pub(crate) mod handle;
+mod leftovers;
 pub(crate) mod offline;
 mod start;
 pub(crate) mod status;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 pub(crate) use error::{LedgerError, Unavailable};
 pub(crate) use figures::Figures;
 pub(crate) use handle::{ImportRequest, LedgerHandle, NetworkStatus, Who, Why};
+pub(crate) use leftovers::WithoutPort;
 pub(crate) use status::{LedgerStatus, Phase};
 pub(crate) use task::Ledger;
 

@@ -18,15 +18,13 @@ use ipamd_core::{
 use ipnet::IpNet;
 use proto_ids::{Attachment, Identity, IfName, MacAddr, PodKey};
 
+use crate::ledger::WithoutPort;
 use crate::links::{Port, Ports};
 use results::Cached;
 
 /// Resting addresses per pool after a loss: the first of them, which would be handed out first. A pool that is larger
 /// cannot rest whole; what of it was in use was taken from its beginning.
 const REST_LIMIT: usize = 4096;
-
-/// Findings of one kind that are listed one by one.
-const LISTED: usize = 20;
 
 /// What was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,7 +60,7 @@ pub(crate) struct Report {
     /// Interfaces that were taken into the book.
     pub(crate) adopted: usize,
     /// Attachments of the book without a port. They stay: a delegated plugin's interface has none.
-    pub(crate) unconfirmed: usize,
+    pub(crate) without_port: WithoutPort,
     /// Addresses that rest because nothing speaks for them.
     pub(crate) resting: usize,
     /// What an operator should know, one line each.
@@ -93,13 +91,35 @@ pub(crate) fn plan(book: Book, observed: &Observed, now: Timestamp) -> Recovered
         recovery.cached(cached, &observed.ports, &ended);
         recovery.rest();
     } else {
-        recovery.unconfirmed(&observed.ports);
+        recovery.report.without_port = without_port(&recovery.book, &observed.ports);
     }
     Recovered {
         book: recovery.book,
         changes: recovery.changes,
         report: recovery.report,
     }
+}
+
+/// The attachments for which no port speaks, each with what is said of it.
+pub(crate) fn without_port(book: &Book, ports: &Ports) -> WithoutPort {
+    let there = interfaces_of(ports);
+    let bindings = book.records().filter_map(|record| match record {
+        Record::Binding(binding) => Some(binding),
+        _ => None,
+    });
+    let missing = bindings.filter_map(|binding| match binding.state {
+        BindingState::Attached {
+            attachment, ifname, ..
+        } if !there.contains(&(&attachment, &ifname)) => {
+            let line = format!(
+                "{} is attached to sandbox {} ({ifname}), for which there is no port on the node",
+                binding.identity, attachment.sandbox
+            );
+            Some(((attachment, ifname), line))
+        }
+        _ => None,
+    });
+    missing.collect()
 }
 
 struct Recovery {
@@ -216,34 +236,6 @@ impl Recovery {
                     note,
                 },
             }))]);
-        }
-    }
-
-    /// Lists the attachments for which no port speaks.
-    fn unconfirmed(&mut self, ports: &Ports) {
-        let there = interfaces_of(ports);
-        let mut missing = Vec::new();
-        for record in self.book.records() {
-            let Record::Binding(binding) = record else {
-                continue;
-            };
-            if let BindingState::Attached {
-                attachment, ifname, ..
-            } = &binding.state
-                && !there.contains(&(attachment, ifname))
-            {
-                missing.push(format!(
-                    "{} is attached to sandbox {} ({ifname}), for which there is no port on the node",
-                    binding.identity, attachment.sandbox
-                ));
-            }
-        }
-        self.report.unconfirmed = missing.len();
-        let more = missing.len().saturating_sub(LISTED);
-        missing.truncate(LISTED);
-        self.report.findings.extend(missing);
-        if more > 0 {
-            self.find(format!("and {more} more attachments without a port"));
         }
     }
 

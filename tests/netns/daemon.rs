@@ -422,7 +422,7 @@ fn metrics_count_conflicts_and_what_a_start_finds() {
     site.start_ipamd();
     let samples = scrape(&site);
     shows(&samples, "recovery_ports", 1.0);
-    shows(&samples, "recovery_unconfirmed_attachments", 0.0);
+    shows(&samples, "attachments_without_port", 0.0);
     shows(&samples, "recovery_findings", 0.0);
     shows(&samples, &conflicting, 1.0);
     assert!(

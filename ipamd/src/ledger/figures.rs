@@ -113,8 +113,8 @@ pub(crate) struct Figures {
     pub(crate) ports: Gauge,
     /// Interfaces taken into the book at the start.
     pub(crate) adopted: Gauge,
-    /// Attachments of the book for which the start found no port.
-    pub(crate) unconfirmed: Gauge,
+    /// Attachments of the book for which there is no port, as of the last look.
+    pub(crate) without_port: Gauge,
     /// Findings of the start.
     pub(crate) findings: Gauge,
 }

@@ -7,6 +7,7 @@ use std::io;
 use ipamd_core::Book;
 
 use super::error::Unavailable;
+use super::leftovers::Leftovers;
 use super::offline;
 use super::storage::Content;
 use super::task::{Ledger, Open};
@@ -149,15 +150,19 @@ impl Ledger {
             .add(found.damaged.len() as u64);
         findings.extend(book.strays().iter().map(offline::stray));
         self.remember_aside(&mut findings).await?;
-        for finding in &findings {
+        let leftovers = Leftovers::new(report.without_port);
+        for finding in findings.iter().chain(leftovers.lines()) {
             tracing::warn!(finding = %finding, "recovery found");
         }
-        self.figures.findings.set(findings.len() as u64);
+        self.figures
+            .findings
+            .set((findings.len() + leftovers.count()) as u64);
         Ok(Open {
             book,
             clock: BookClock::new(base),
             sequence,
             findings,
+            leftovers,
             read_only: self.still_full(),
         })
     }
@@ -244,7 +249,9 @@ impl Ledger {
         findings.extend(report.findings.iter().cloned());
         self.figures.ports.set(observed.ports.ports.len() as u64);
         self.figures.adopted.set(report.adopted as u64);
-        self.figures.unconfirmed.set(report.unconfirmed as u64);
+        self.figures
+            .without_port
+            .set(report.without_port.len() as u64);
         tracing::info!(
             rebooted = observed.rebooted,
             rebuilt = observed.cached.is_some(),
@@ -252,7 +259,7 @@ impl Ledger {
             ended_by_boot = report.ended_by_boot,
             ended_by_tombstone = report.ended_by_tombstone,
             adopted = report.adopted,
-            unconfirmed = report.unconfirmed,
+            without_port = report.without_port.len(),
             resting = report.resting,
             "recovered"
         );

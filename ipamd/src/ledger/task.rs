@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::audit;
 use super::error::{RunLedgerError, Unavailable};
 use super::figures::Figures;
+use super::leftovers::Leftovers;
 use super::start::{Fault, chain};
 use super::status::{LedgerStatus, Phase};
 use super::storage::Storage;
@@ -22,6 +23,7 @@ use super::transaction::{Outcome, Transaction};
 use super::{LedgerConfig, LedgerPaths};
 use crate::clock::BookClock;
 use crate::links::ObservePorts;
+use crate::recover::without_port;
 use crate::spool::{Spool, Spooled};
 use crate::store::reserve::HEADROOM_BYTES;
 use crate::store::{CommitError, Committed, Writes};
@@ -77,6 +79,7 @@ pub(super) struct Open {
     pub(super) clock: BookClock,
     pub(super) sequence: u64,
     pub(super) findings: Vec<String>,
+    pub(super) leftovers: Leftovers,
     pub(super) read_only: Option<Unavailable>,
 }
 
@@ -226,7 +229,8 @@ impl Ledger {
             clock.clone(),
             &open.findings,
             &mut open.sequence,
-        );
+        )
+        .with_leftovers(&open.leftovers);
         let answers: Vec<Answer> = group
             .drain(..)
             .map(|(access, work)| match &denial {
@@ -319,6 +323,7 @@ impl Ledger {
         self.drain_spool(open).await?;
         self.expire(open).await?;
         self.prune(open).await?;
+        self.look_for_leftovers(open).await;
         if open.read_only.is_some() {
             open.read_only = self.still_full();
         } else {
@@ -424,6 +429,26 @@ impl Ledger {
         self.write(old, &clock).await?;
         self.figures.audit_pruned.add(lines);
         Ok(())
+    }
+
+    async fn look_for_leftovers(&self, open: &mut Open) {
+        if !open.leftovers.is_due() {
+            return;
+        }
+        let ports = match (self.ports)().await {
+            Ok(ports) => ports,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "ports cannot be looked at");
+                return;
+            }
+        };
+        let found = without_port(&open.book, &ports);
+        let aliases = ports.ports.into_iter().map(|port| port.alias);
+        let wired = aliases.map(|alias| alias.attachment.cni_network);
+        for finding in open.leftovers.look(found, wired) {
+            tracing::warn!(finding = %finding, "left over");
+        }
+        self.figures.without_port.set(open.leftovers.count() as u64);
     }
 
     /// Why nothing may be handed out, when the disk is too full for it.

@@ -6,6 +6,7 @@
 use ipamd_core::{BindingView, Book, Change, Timestamp};
 
 use super::audit;
+use super::leftovers::Leftovers;
 use crate::clock::ClockBase;
 use crate::store::Writes;
 use crate::store::schema::{self, Kind};
@@ -15,6 +16,7 @@ pub(super) struct Transaction<'b> {
     book: &'b mut Book,
     clock: ClockBase,
     findings: &'b [String],
+    leftovers: Option<&'b Leftovers>,
     sequence: &'b mut u64,
     writes: Writes,
     fault: Option<String>,
@@ -40,10 +42,17 @@ impl<'b> Transaction<'b> {
             book,
             clock,
             findings,
+            leftovers: None,
             sequence,
             writes: Writes::new(),
             fault: None,
         }
+    }
+
+    /// Requests may ask what is left over too.
+    pub(super) const fn with_leftovers(mut self, leftovers: &'b Leftovers) -> Self {
+        self.leftovers = Some(leftovers);
+        self
     }
 
     /// The book as of now.
@@ -61,9 +70,10 @@ impl<'b> Transaction<'b> {
         &self.clock
     }
 
-    /// What the last recovery found.
+    /// What the last recovery found, and what is left over.
     pub(super) fn findings(&self) -> Vec<String> {
-        self.findings.to_vec()
+        let leftovers = self.leftovers.into_iter().flat_map(Leftovers::lines);
+        self.findings.iter().chain(leftovers).cloned().collect()
     }
 
     /// Makes changes that were planned on this book.

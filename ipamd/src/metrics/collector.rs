@@ -161,10 +161,10 @@ const GAUGES: [(&str, &str, Option<&Unit>, Read<Gauge>); 7] = [
         |f| &f.adopted,
     ),
     (
-        "recovery_unconfirmed_attachments",
-        "Attachments for which the start found no port",
+        "attachments_without_port",
+        "Attachments for which there is no port on the node, as of the last look",
         None,
-        |f| &f.unconfirmed,
+        |f| &f.without_port,
     ),
     (
         "recovery_findings",
