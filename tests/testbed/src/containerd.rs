@@ -3,7 +3,7 @@
 use std::{
     fs,
     ops::{Deref, DerefMut},
-    os::unix::net::UnixStream,
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,6 +22,9 @@ use crate::{
 
 /// Where it listens, inside the node.
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// Where it says that it is ready, as it does to systemd. It listens a moment before it answers calls of CRI, and kubelet ends when it gets none.
+const NOTICES: &str = "/run/containerd-notices.sock";
 
 /// containerd loads its plugins and opens its store: about a second, but the machine may be busy.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
@@ -135,13 +138,15 @@ impl Node {
                 format!("{}:{SEARCH_PATH}", folder.to_string_lossy()),
             );
         }
+        let notices = self.listen_for_notices()?;
+        command.env("NOTIFY_SOCKET", NOTICES);
         let process = self.spawn_command("containerd", command)?;
         let mut containerd = Containerd {
             process,
             socket: self.path(SOCKET),
             cgroup_parent,
         };
-        containerd.wait_ready()?;
+        containerd.wait_ready(&notices)?;
         self.import_images(&runtime.program("ctr"))?;
         Ok(containerd)
     }
@@ -171,6 +176,17 @@ impl Node {
         Ok(())
     }
 
+    fn listen_for_notices(&self) -> Result<UnixDatagram> {
+        let path = self.path(NOTICES);
+        // One of an earlier start of this boot.
+        let _ = fs::remove_file(&path);
+        let notices = UnixDatagram::bind(&path);
+        let notices = notices.with_context(|| format!("listen at {}", path.display()))?;
+        let quiet = notices.set_nonblocking(true);
+        quiet.context("make the socket one that does not wait")?;
+        Ok(notices)
+    }
+
     fn import_images(&self, ctr: &str) -> Result<()> {
         let image = self.disk("/var/lib/containerd/berth-testbed-image");
         // The images outlive a reboot as the disk does.
@@ -191,13 +207,15 @@ impl Node {
 }
 
 impl Containerd {
-    fn wait_ready(&mut self) -> Result<()> {
-        let waited = wait_until("containerd listening", READY_DEADLINE, || {
+    fn wait_ready(&mut self, notices: &UnixDatagram) -> Result<()> {
+        let waited = wait_until("containerd being ready", READY_DEADLINE, || {
             if !self.process.is_running() {
                 return Ok(false);
             }
-            match UnixStream::connect(&self.socket) {
-                Ok(_) => Ok(true),
+            let mut notice = [0; 256];
+            match notices.recv(&mut notice) {
+                Ok(length) if notice[..length].starts_with(b"READY=1") => Ok(true),
+                Ok(length) => Err(Pending::because(String::from_utf8_lossy(&notice[..length]))),
                 Err(error) => Err(Pending::because(error)),
             }
         });
