@@ -17,8 +17,8 @@ use crate::{packages, scratch::Scratch, step};
 /// Two seconds on an idle machine.
 const BUDGET: Duration = Duration::from_secs(5 * 60);
 
-/// buildah keeps a cache of what it has seen here, whatever storage it is told to use.
-const MACHINES_STORAGE: &str = "/var/lib/containers";
+/// buildah keeps a cache of what it has seen in `containers` below, whatever storage it is told to use.
+const MACHINES_STORAGE: &str = "/var/lib";
 
 /// What an image is made of.
 #[derive(Debug)]
@@ -115,14 +115,12 @@ fn buildah(scratch: &Path) -> Result<Command> {
     if !nix::unistd::geteuid().is_root() {
         command.args(["--user", "--map-root-user"]);
     }
-    // Where the machine has no storage there is nothing to hide, and the folder that buildah makes is ours to remove when it is empty.
-    let script = format!(
-        "made=; [ -d {MACHINES_STORAGE} ] || {{ mkdir {MACHINES_STORAGE} 2>/dev/null && made=1; }}\n\
-         [ ! -d {MACHINES_STORAGE} ] || mount --bind \"$0\" {MACHINES_STORAGE} || exit\n\
-         buildah \"$@\"; status=$?\n\
-         [ -z \"$made\" ] || {{ umount {MACHINES_STORAGE}; rmdir {MACHINES_STORAGE} 2>/dev/null; }}\n\
-         exit $status"
-    );
+    // Another folder is there for buildah. Not where all of ours is below it: then that cache, some kilobytes, stays.
+    let script = if scratch.starts_with(MACHINES_STORAGE) {
+        "exec buildah \"$@\"".to_owned()
+    } else {
+        format!("mount --bind \"$0\" {MACHINES_STORAGE} && exec buildah \"$@\"")
+    };
     command
         .args(["sh", "-c", &script])
         .arg(&storage)
