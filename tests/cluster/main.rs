@@ -37,6 +37,8 @@ mod storm;
 #[cfg(test)]
 mod trouble;
 #[cfg(test)]
+mod uninstall;
+#[cfg(test)]
 mod up;
 #[cfg(test)]
 mod upgrade;
