@@ -126,6 +126,7 @@ fn pod_keeps_addresses_and_macs_over_a_reboot() {
     machine.run("other-0");
     let web = machine.run("web-0");
     let nics = machine.nics(&web);
+    let first_boot = machine.containerd.cgroup_parent().to_owned();
     drop(machine);
 
     world.node_mut("n1").reboot().unwrap();
@@ -140,6 +141,13 @@ fn pod_keeps_addresses_and_macs_over_a_reboot() {
     assert_eq!(machine.nics(&web), nics, "the late DEL changed nothing");
     machine.pings(&web, "10.20.1.1");
     machine.pings(&web, "10.30.1.1");
+
+    // The runtime made the dead sandbox's cgroup anew to remove it, below that of the first boot: it goes with the world.
+    drop((machine, world));
+    for controller in std::fs::read_dir("/sys/fs/cgroup").unwrap() {
+        let folder = controller.unwrap().path().join(&first_boot[1..]);
+        assert!(!folder.exists(), "{} is left", folder.display());
+    }
 }
 
 fn one_node(name: &str) -> World {

@@ -86,15 +86,15 @@ impl Claim {
         self.store()
     }
 
-    /// Removes the listed cgroup folders of this name, whose processes are dead.
-    pub(crate) fn remove_cgroups(&mut self, name: &str) -> Result<()> {
+    /// Removes the listed cgroup folders of this name, whose processes are dead. They stay listed: a runtime that cleans up after a
+    /// boot makes those of its dead containers anew.
+    pub(crate) fn remove_cgroups(&self, name: &str) -> Result<()> {
         for cgroup in &self.record.cgroups {
             if cgroup.ends_with(name) {
                 remove_cgroup(cgroup)?;
             }
         }
-        self.record.cgroups.retain(|it| !it.ends_with(name));
-        self.store()
+        Ok(())
     }
 
     /// Kills and removes everything listed, and the folder.
