@@ -129,7 +129,13 @@ fn up(name: &str, shape: &Shape) -> Result<()> {
         "a cluster has 1 to 26 racks, not {}",
         shape.racks
     );
-    ensure!(shape.nodes > 0, "a cluster has at least one node");
+    let most = shape.racks * tests_testbed::NODES_PER_RACK;
+    ensure!(
+        (1..=most).contains(&shape.nodes),
+        "a cluster of {} racks has 1 to {most} nodes, not {}: more would have no addresses for their Pods",
+        shape.racks,
+        shape.nodes
+    );
     if !nix::unistd::geteuid().is_root() {
         bail!("a testbed needs root: it makes namespaces, cgroups and mounts");
     }

@@ -20,6 +20,7 @@ use anyhow::{Result, bail};
 use self::member::Member;
 pub use self::{
     addons::{DNS_ADDRESS, DNS_DOMAIN},
+    berth::NODES_PER_RACK,
     build::ClusterBuilder,
     footprint::{Doors, Memory},
     member::Daemon,

@@ -34,7 +34,8 @@ pub use address::{Net, RackAddresses};
 pub use apiserver::ApiServer;
 pub use binaries::{FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, NEXT_IMAGE_VARIABLE, bin_dir, binary};
 pub use cluster::{
-    Cluster, ClusterBuilder, DNS_ADDRESS, DNS_DOMAIN, Daemon, Doors, Memory, NodeState,
+    Cluster, ClusterBuilder, DNS_ADDRESS, DNS_DOMAIN, Daemon, Doors, Memory, NODES_PER_RACK,
+    NodeState,
 };
 pub use cni::{CniCall, CniReply, RunningCniCall};
 pub use containerd::Containerd;

@@ -35,7 +35,7 @@ const FIRST: u8 = 60;
 const SHARE: u8 = 36;
 
 /// How many nodes of a rack have addresses for Pods.
-pub(crate) const SHARES: u8 = 5;
+pub const NODES_PER_RACK: u8 = 5;
 
 /// A `DaemonSet`'s Pod that may not stay is deleted at once, and ends within its grace period.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(120);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, thread};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Cluster, berth::SHARES, member::Member};
+use super::{Cluster, berth::NODES_PER_RACK, member::Member};
 use crate::{
     address::Net,
     control_plane::ControlPlane,
@@ -174,10 +174,10 @@ impl Cluster {
             .filter_map(|node| self.members.get(node.spec_name()))
             .map(|member| member.share)
             .collect();
-        let share = (0..SHARES).find(|share| !taken.contains(share));
+        let share = (0..NODES_PER_RACK).find(|share| !taken.contains(share));
         share.with_context(|| {
             format!(
-                "rack {rack} has {SHARES} nodes already: no addresses are left for another's Pods"
+                "rack {rack} has {NODES_PER_RACK} nodes already: no addresses are left for another's Pods"
             )
         })
     }
