@@ -239,6 +239,7 @@ impl AdoptedInterface {
             mac: self.mac,
             rack,
             origin: self.origin(identity),
+            policy: None,
             reservation: None,
             since: now,
             state: self.state(),

@@ -15,6 +15,7 @@ use crate::binding::{Addresses, Origin};
 use crate::book::Book;
 use crate::change::Change;
 use crate::draft::Draft;
+use crate::policy::PodPolicy;
 use crate::time::Timestamp;
 
 pub(crate) use choose::Choice;
@@ -43,6 +44,19 @@ impl Book {
         request: &AllocateRequest,
         now: Timestamp,
     ) -> Result<AllocatePlan, AllocateError> {
+        self.allocate_for(request, &PodPolicy::default(), now)
+    }
+
+    /// As [`Self::allocate`], for a Pod that decides itself what becomes of its addresses.
+    ///
+    /// # Errors
+    /// As for [`Self::allocate`].
+    pub fn allocate_for(
+        &self,
+        request: &AllocateRequest,
+        policy: &PodPolicy,
+        now: Timestamp,
+    ) -> Result<AllocatePlan, AllocateError> {
         consistent(request)?;
         let identity = request.effective_identity();
         let origin = origin(request, &identity);
@@ -56,6 +70,7 @@ impl Book {
                 interface,
                 identity: &identity,
                 origin: &origin,
+                policy,
             };
             let answer = ask.plan(self, &mut draft)?;
             interfaces.push(answer.grant);

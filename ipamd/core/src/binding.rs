@@ -9,6 +9,7 @@ use std::sync::Arc;
 use proto_ids::{Attachment, Identity, IfName, MacAddr, NetworkName, PodKey, PodUid, RackName};
 use serde::{Deserialize, Serialize};
 
+use crate::policy::PodPolicy;
 use crate::range::Family;
 use crate::time::Timestamp;
 
@@ -46,6 +47,9 @@ pub struct BindingRecord {
     pub addresses: Vec<IpAddr>,
     /// Where the identity comes from.
     pub origin: Origin,
+    /// What its Pod says of it, and who owns the Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<PodPolicy>>,
     /// An operator's reservation, with his note: held for ever, whatever the rules say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
@@ -84,6 +88,7 @@ pub(crate) struct Binding {
     pub(crate) mac: MacAddr,
     pub(crate) rack: Arc<RackName>,
     pub(crate) origin: Origin,
+    pub(crate) policy: Option<Box<PodPolicy>>,
     pub(crate) reservation: Option<Box<str>>,
     pub(crate) since: Timestamp,
     pub(crate) state: State,
@@ -178,6 +183,7 @@ impl Binding {
             mac: self.mac,
             addresses: self.addresses.iter().collect(),
             origin: self.origin.clone(),
+            policy: self.policy.clone(),
             reservation: self.reservation.as_deref().map(str::to_owned),
             since: self.since,
             state: match &self.state {
@@ -203,6 +209,7 @@ impl Binding {
                 _ => Arc::new(record.rack.clone()),
             },
             origin: record.origin.clone(),
+            policy: record.policy.clone(),
             reservation: record.reservation.as_deref().map(Box::from),
             since: record.since,
             state: match &record.state {

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::binding::{Binding, Origin};
 use crate::change::Change;
+use crate::policy::PodPolicy;
 use crate::time::Timestamp;
 
 pub use ahead::ClaimAhead;
@@ -81,6 +82,9 @@ pub struct ClaimedBinding {
     pub addresses: Vec<IpAddr>,
     /// Where the identity comes from.
     pub origin: Origin,
+    /// What its Pod says of it, and who owns the Pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Box<PodPolicy>>,
     /// An operator's reservation, with his note.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reservation: Option<String>,
@@ -232,6 +236,7 @@ impl ClaimedBinding {
             mac: binding.mac,
             addresses: binding.addresses.iter().collect(),
             origin: binding.origin.clone(),
+            policy: binding.policy.clone(),
             reservation: binding.reservation.as_deref().map(str::to_owned),
             attached: binding.state.attached().is_some(),
             until: binding.state.until(),

@@ -124,10 +124,11 @@ impl<'a> Draft<'a> {
         let hold = if binding.reservation.is_some() {
             Hold::Forever
         } else {
-            self.book
-                .settings()
-                .settings()
-                .hold(identity, &binding.origin)
+            self.book.settings().settings().hold_by(
+                binding.policy.as_deref(),
+                identity,
+                &binding.origin,
+            )
         };
         let state = match hold {
             Hold::None => {

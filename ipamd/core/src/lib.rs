@@ -24,6 +24,7 @@ mod expire;
 #[cfg(test)]
 mod fixture;
 mod free;
+mod policy;
 mod pool;
 mod probe;
 mod rack;
@@ -55,6 +56,7 @@ pub use collect::CollectPlan;
 pub use conflict::{ConflictPlan, Sighting};
 pub use expire::ExpirePlan;
 pub use free::{FreeError, FreePlan, FreeRequest};
+pub use policy::{Owner, PodPolicy};
 pub use pool::Pool;
 pub use probe::ProbeCandidate;
 pub use rack::{NodeRack, RackUnknown, Unplaced, label_command};

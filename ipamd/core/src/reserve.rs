@@ -163,6 +163,7 @@ fn reserve_for(
         mac: choice.mac(addresses, request.mac)?,
         rack: Arc::clone(choice.rack),
         origin: Origin::Reserved,
+        policy: None,
         reservation,
         since: draft.now(),
         state: State::Held,

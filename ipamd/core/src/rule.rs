@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use globset::{Glob, GlobMatcher};
 use proto_ids::PodKey;
+use serde::{Deserialize, Serialize};
 
 /// How long a binding is kept after release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Hold {
     /// Until an operator frees it. Written `forever`.
     Forever,
@@ -47,6 +49,20 @@ impl FromStr for Hold {
                     source,
                 }),
         }
+    }
+}
+
+impl From<Hold> for String {
+    fn from(hold: Hold) -> Self {
+        hold.to_string()
+    }
+}
+
+impl TryFrom<String> for Hold {
+    type Error = ParseHoldError;
+
+    fn try_from(text: String) -> Result<Self, ParseHoldError> {
+        text.parse()
     }
 }
 

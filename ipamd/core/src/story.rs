@@ -100,7 +100,8 @@ impl Book {
         if binding.reservation.is_some() {
             return "It is reserved: after its Pod it is kept for ever.".to_owned();
         }
-        match self.settings().settings().hold(identity, &binding.origin) {
+        let settings = self.settings().settings();
+        match settings.hold_by(binding.policy.as_deref(), identity, &binding.origin) {
             Hold::Forever => "After its Pod it is held for ever.".to_owned(),
             Hold::For(duration) => format!(
                 "After its Pod it is held for {}.",

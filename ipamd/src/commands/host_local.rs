@@ -212,6 +212,7 @@ fn binding(take: &Take<'_>, attachment: Attachment, held: Held) -> BindingRecord
         // Every binding here has an address, so one is always derived.
         mac: mac.unwrap_or(MacAddr::from_octets([0xb6, 0xe7, 0, 0, 0, 1])),
         addresses,
+        policy: None,
         origin: if pod.is_some() {
             Origin::Pod
         } else {

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use ipamd_core::{
     AllocateError, AuditEntry, BindingView, CheckError, CheckedInterface, FreeError, FreeRequest,
-    Holder, ListFilter, ProbeCandidate, ReconfigureError, ReserveError, ReserveRequest, Sighting,
-    Timestamp, ValidSettings,
+    Holder, ListFilter, PodPolicy, ProbeCandidate, ReconfigureError, ReserveError, ReserveRequest,
+    Sighting, Timestamp, ValidSettings,
 };
 use proto_ids::{AllocateRequest, Attachment, CniNetworkName, Grant, Identity, NetworkName};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -140,13 +140,14 @@ impl LedgerHandle {
         &self.figures
     }
 
-    /// Addresses for one CNI ADD, all interfaces or none.
+    /// Addresses for one CNI ADD, all interfaces or none; `policy` is what the Pod says of them.
     pub(crate) async fn allocate(
         &self,
         request: AllocateRequest,
+        policy: PodPolicy,
     ) -> Result<Grant, LedgerError<AllocateError>> {
         self.ask(Access::Grant, move |book| {
-            let plan = book.book().allocate(&request, book.now())?;
+            let plan = book.book().allocate_for(&request, &policy, book.now())?;
             book.apply(&plan.changes);
             Ok(plan.grant)
         })

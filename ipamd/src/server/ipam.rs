@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipamd_core::{AllocateError, CheckedInterface, NodeRack};
+use ipamd_core::{AllocateError, CheckedInterface, NodeRack, PodPolicy};
 use ipnet::IpNet;
 use proto_ids::{AllocateRequest, Attachment, NetworkName};
 use proto_ipam::convert::required;
@@ -68,7 +68,7 @@ impl Service {
         let request = AllocateRequest::try_from(request)?;
         self.hear(&request.interfaces).await;
         let attachment = request.attachment.clone();
-        let granted = self.ledger.allocate(request).await;
+        let granted = self.ledger.allocate(request, PodPolicy::default()).await;
         if let Err(LedgerError::Refused(refused @ AllocateError::NoPool { .. })) = &granted {
             let note = format!("{refused}; {}", refused.advice());
             self.events.put(Topic::NetworkWithoutPool, note);

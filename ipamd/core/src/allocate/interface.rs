@@ -13,6 +13,7 @@ use crate::binding::{Addresses, Attached, Binding, Origin, State};
 use crate::book::Book;
 use crate::change::Ended;
 use crate::draft::{Draft, Rest};
+use crate::policy::PodPolicy;
 use crate::range::Family;
 
 /// One interface with what all interfaces of its request share.
@@ -21,6 +22,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) interface: &'a InterfaceRequest,
     pub(crate) identity: &'a Identity,
     pub(crate) origin: &'a Origin,
+    pub(crate) policy: &'a PodPolicy,
 }
 
 pub(crate) struct Answer {
@@ -174,6 +176,7 @@ impl Ask<'_> {
         let binding = Binding {
             addresses,
             origin: self.origin.clone(),
+            policy: self.policy.boxed(),
             ..self.attached(choice, bound, draft)
         };
         draft.put_binding(choice.name, self.identity, &binding);
@@ -213,6 +216,7 @@ impl Ask<'_> {
         self.refuse_other_wishes(bound)?;
         let named = Binding {
             origin: self.origin.clone(),
+            policy: self.policy.boxed(),
             ..self.attached(choice, bound, draft)
         };
         draft.rename(choice.name, (placeholder, bound), (self.identity, &named));
@@ -242,6 +246,7 @@ impl Ask<'_> {
             mac: choice.mac(addresses, self.interface.mac)?,
             rack: Arc::clone(choice.rack),
             origin: self.origin.clone(),
+            policy: self.policy.boxed(),
             reservation: None,
             since: draft.now(),
             state: self.state(),

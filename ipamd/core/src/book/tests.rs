@@ -310,6 +310,7 @@ fn held(identity: &str, addresses: &[&str]) -> Record {
         rack: "a".parse().unwrap(),
         mac: fixture::mac("02:00:00:00:00:01"),
         addresses: addresses.iter().map(|text| fixture::ip(text)).collect(),
+        policy: None,
         origin: crate::Origin::Pod,
         reservation: None,
         since: fixture::at(0),

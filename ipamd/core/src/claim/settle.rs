@@ -146,7 +146,8 @@ impl Arrival<'_> {
         let state = if brought.reservation.is_some() {
             State::Held
         } else if brought.attached {
-            match settings.hold(&brought.identity, &brought.origin) {
+            let policy = brought.policy.as_deref();
+            match settings.hold_by(policy, &brought.identity, &brought.origin) {
                 Hold::Forever => State::Held,
                 Hold::For(duration) => State::HeldUntil(self.now.after(duration)),
                 // It would not be held, but its Pod is expected.
@@ -161,6 +162,7 @@ impl Arrival<'_> {
             mac: brought.mac,
             rack: Arc::clone(rack),
             origin: brought.origin.clone(),
+            policy: brought.policy.clone(),
             reservation: brought.reservation.as_deref().map(Box::from),
             since: self.now,
             state,

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use ipamd_core::{
-    Change, Ended, FreeRequest, Hold, ListFilter, Pool, ReserveRequest, Rule, Settings, Timestamp,
-    ViewState,
+    Change, Ended, FreeRequest, Hold, ListFilter, PodPolicy, Pool, ReserveRequest, Rule, Settings,
+    Timestamp, ViewState,
 };
 use proto_ids::{AllocateRequest, Attachment, Grant, InterfaceRequest, MacAddr, PortAlias};
 use proto_ipam::tombstone::Tombstone;
@@ -184,7 +184,12 @@ fn address(grant: &Grant) -> IpAddr {
 }
 
 async fn add(handle: &LedgerHandle, pod: &str, sandbox: &str) -> IpAddr {
-    address(&handle.allocate(request(pod, sandbox)).await.unwrap())
+    address(
+        &handle
+            .allocate(request(pod, sandbox), PodPolicy::default())
+            .await
+            .unwrap(),
+    )
 }
 
 /// The state of an address, and whose it is.
@@ -210,13 +215,21 @@ async fn what_was_answered_is_there_after_a_kill_and_the_same_add_is_answered_th
     let node = Node::new();
     let first = node
         .kill_after(async |handle| {
-            let grant = handle.allocate(request("prod/db-0", "s1")).await.unwrap();
+            let grant = handle
+                .allocate(request("prod/db-0", "s1"), PodPolicy::default())
+                .await
+                .unwrap();
             add(&handle, "prod/web", "s2").await;
             grant
         })
         .await;
     let again = node
-        .serve(async |handle| handle.allocate(request("prod/db-0", "s1")).await.unwrap())
+        .serve(async |handle| {
+            handle
+                .allocate(request("prod/db-0", "s1"), PodPolicy::default())
+                .await
+                .unwrap()
+        })
         .await;
     assert_eq!(first, again);
     node.serve(async |handle| {
@@ -356,7 +369,9 @@ async fn a_damaged_store_is_set_aside_and_rebuilt_from_the_ports() {
                     .iter()
                     .any(|line| line.contains("set aside in"))
             );
-            let refused = handle.allocate(request("prod/new", "s3")).await;
+            let refused = handle
+                .allocate(request("prod/new", "s3"), PodPolicy::default())
+                .await;
             assert!(
                 matches!(refused, Err(LedgerError::Refused(_))),
                 "{refused:?}"
@@ -589,7 +604,7 @@ async fn a_newer_store_is_left_alone_and_everything_is_refused_with_advice() {
     }
     node.serve(async |handle| {
         let refused = handle
-            .allocate(request("prod/db-0", "s1"))
+            .allocate(request("prod/db-0", "s1"), PodPolicy::default())
             .await
             .unwrap_err();
         assert!(

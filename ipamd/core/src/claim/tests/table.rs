@@ -69,6 +69,7 @@ fn bound(attached: bool) -> ClaimedBinding {
         identity: "t/app-0".parse().unwrap(),
         mac: "b6:e7:0a:00:00:0a".parse().unwrap(),
         addresses: vec![ip("10.0.0.10")],
+        policy: None,
         origin: Origin::Pod,
         reservation: None,
         attached,
