@@ -4,19 +4,26 @@
 //! never given another meaning. Every text and list has a bound, so that an object has one. The manifests under
 //! `install/manifests/crds` are generated from here and never edited. No client, no IO, no behaviour.
 
+pub mod claim;
 pub mod condition;
 pub mod names;
 pub mod node_health;
+pub mod pool;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
+use crate::claim::Claim;
 use crate::node_health::NodeHealth;
+use crate::pool::Pool;
 
 /// The custom resource definitions that a cluster gets, each with its file's name, in the order of the files' names.
 pub fn manifests() -> Vec<(String, Value)> {
-    let mut files: Vec<_> = [NodeHealth::crd()].iter().map(manifest).collect();
+    let mut files: Vec<_> = [Claim::crd(), NodeHealth::crd(), Pool::crd()]
+        .iter()
+        .map(manifest)
+        .collect();
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     files
 }
@@ -56,7 +63,14 @@ mod tests {
     fn every_file_is_named_after_its_definition_and_holds_it() {
         let files = manifests();
         let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["nodehealths.berth.dev.yaml"]);
+        assert_eq!(
+            names,
+            [
+                "claims.berth.dev.yaml",
+                "nodehealths.berth.dev.yaml",
+                "pools.berth.dev.yaml"
+            ]
+        );
         for (name, value) in &files {
             assert_eq!(value["kind"], "CustomResourceDefinition", "{name}");
             assert_eq!(value["spec"]["group"], names::GROUP, "{name}");

@@ -1,4 +1,5 @@
-//! Every name that objects of ours carry in Kubernetes: group, namespace, labels, annotations, field managers.
+//! Every name that objects of ours carry in Kubernetes: group, namespace, labels, annotations, finalizers, field managers,
+//! accounts; and those of Kubernetes' own that several processes of ours look for.
 //!
 //! A name is written here once and never changed: objects and manifests of running clusters carry it.
 
@@ -19,6 +20,55 @@ pub const NETWORKS_ANNOTATION: &str = "berth.dev/networks";
 
 /// Annotation of a Pod: what its addresses stick to, where that is not the Pod's own name.
 pub const IDENTITY_ANNOTATION: &str = "berth.dev/identity";
+
+/// Annotation of a Pod: how long its addresses are held after it: `forever`, `none` or a duration such as `30m`.
+pub const HOLD_ANNOTATION: &str = "berth.dev/hold";
+
+/// Annotation of a Pod: the addresses it must get, separated by commas; each is of the network whose pool it lies in.
+pub const ADDRESSES_ANNOTATION: &str = "berth.dev/addresses";
+
+/// Annotation of a Pod: what happens where its addresses are another rack's: [`RACK_CHANGE_NEW_ADDRESS`] (the default) or
+/// [`RACK_CHANGE_WAIT`].
+pub const RACK_CHANGE_ANNOTATION: &str = "berth.dev/rack-change";
+
+/// Value of [`RACK_CHANGE_ANNOTATION`]: it gets new ones.
+pub const RACK_CHANGE_NEW_ADDRESS: &str = "new-address";
+
+/// Value of [`RACK_CHANGE_ANNOTATION`]: it does not start there.
+pub const RACK_CHANGE_WAIT: &str = "wait";
+
+/// Finalizer of a claim: it goes when its holder lets it go.
+pub const CLAIM_FINALIZER: &str = "berth.dev/claim";
+
+/// Verb on claims: set and remove the mark that a claim's holder is dead.
+pub const FENCE_VERB: &str = "fence";
+
+/// Verb on claims: set and remove the mark that a claim's binding is to be let go.
+pub const RELEASE_VERB: &str = "release";
+
+/// The `ClusterRole` of people who run Berth.
+pub const OPERATOR_ROLE: &str = "berth-operator";
+
+/// The `ServiceAccount` of the address daemons.
+pub const IPAMD_ACCOUNT: &str = "berth-ipamd";
+
+/// What the address daemons' writes are marked with.
+pub const IPAMD_FIELD_MANAGER: &str = "berth-ipamd";
+
+/// The `ServiceAccount` of the controllers.
+pub const CONTROLLERS_ACCOUNT: &str = "berth-controllers";
+
+/// What the controllers' writes are marked with; the author of the marks they set.
+pub const CONTROLLERS_FIELD_MANAGER: &str = "berth-controllers";
+
+/// The Lease whose holder is the controllers' leader.
+pub const CONTROLLERS_LEASE: &str = "berth-controllers";
+
+/// Label of a Node: the controllers run there.
+pub const CONTROLLERS_LABEL: &str = "berth.dev/controllers";
+
+/// Taint of a Node: an operator says that nothing runs there any more.
+pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 
 /// What the node agent's writes are marked with; what it owns by server-side apply.
 pub const AGENT_FIELD_MANAGER: &str = "berth-agent";
