@@ -182,6 +182,8 @@ pub enum Ended {
     RackChanged,
     /// An adopted interface was named by its ADD.
     Named,
+    /// An operator or the controllers released it: its owner does not want it any more.
+    Unwanted,
     /// Another node asked for it and was given it.
     Given,
     /// This node was declared dead, and the address is another node's now.
@@ -201,6 +203,7 @@ impl fmt::Display for Ended {
             Self::Freed => "freed",
             Self::RackChanged => "rack changed",
             Self::Named => "named",
+            Self::Unwanted => "released: nobody wants it any more",
             Self::Given => "given to another node",
             Self::Lost => "lost to another node",
         })

@@ -21,6 +21,7 @@ use proto_ids::{Identity, MacAddr, NetworkName, NodeName};
 use serde::{Deserialize, Serialize};
 
 use crate::binding::{Binding, Origin};
+use crate::book::Book;
 use crate::change::Change;
 use crate::policy::PodPolicy;
 use crate::time::Timestamp;
@@ -52,7 +53,9 @@ pub struct Claim {
     pub content: ClaimContent,
     /// The holder was declared dead, by an operator or the lifecycle controllers.
     pub fenced: bool,
-    /// Somebody deleted it; it goes when its holder lets it go.
+    /// An operator or the controllers want the binding ended that is held with it: nobody wants it any more.
+    pub released: bool,
+    /// Somebody deleted it; it goes when its holder lets it go, and a binding that is held with it goes too.
     pub deleting: bool,
 }
 
@@ -187,7 +190,7 @@ pub enum ClaimPlan {
 pub enum ClaimWrite {
     /// Create the claim; it fails where there is one.
     Create(ClaimContent),
-    /// Replace its content.
+    /// Replace its content. Where the holder writes, its release mark goes: it was obeyed, or came too late.
     Update {
         /// Of this UID only.
         uid: String,
@@ -227,6 +230,37 @@ pub enum ClaimWait {
     Lost(NodeName),
     /// Somebody deleted a claim that is in use here.
     Deleting,
+}
+
+impl Book {
+    /// Every address about whose claim there may be something to do: those with a claim, those that are bound, and those that a
+    /// binding waits for.
+    pub fn claim_places(&self) -> BTreeSet<(NetworkName, IpAddr)> {
+        let mut places = BTreeSet::new();
+        for (name, network) in self.networks() {
+            let tables = &network.tables;
+            let bound = tables.bindings.values();
+            let bound = bound.flat_map(|binding| binding.addresses.iter());
+            let coming = tables.incoming.iter();
+            let coming = coming.filter_map(|address| tables.claims.get(address)?.incoming.as_ref());
+            let coming = coming.flat_map(|incoming| incoming.addresses.iter().copied());
+            let all = tables.claims.keys().copied().chain(bound).chain(coming);
+            places.extend(all.map(|address| (name.clone(), address)));
+        }
+        places
+    }
+
+    /// Whether the identity has a binding in a network here, whole and this node's to hand out.
+    pub fn has_ready(&self, network: &NetworkName, identity: &Identity) -> bool {
+        let Some(binding) = self.binding(network, identity) else {
+            return false;
+        };
+        let tables = self.network(network).map(|network| &network.tables);
+        binding
+            .addresses
+            .iter()
+            .all(|address| tables.is_some_and(|tables| tables.may_hand_out(address)))
+    }
 }
 
 impl ClaimedBinding {

@@ -148,11 +148,14 @@ impl Case<'_> {
         {
             return self.give(asker);
         }
+        if (claim.released || claim.deleting) && self.is_held() {
+            return self.look_or(|| self.release());
+        }
         let claimed = match &holding.incoming {
             Some(incoming) => Some((**incoming).clone()),
             None => self.claimed(),
         };
-        if claim.content.binding != claimed {
+        if claim.content.binding != claimed || (claim.released && !self.is_incoming()) {
             return update(
                 claim,
                 ClaimContent {
@@ -403,6 +406,22 @@ impl Case<'_> {
         });
     }
 
+    /// Ends a held binding that nobody wants any more; its addresses rest, and stay this node's.
+    fn release(&self) -> ClaimPlan {
+        self.commit(|draft| {
+            if let Some((identity, binding)) = self.holder {
+                let network = self.sight.network;
+                draft.dissolve(
+                    network,
+                    identity,
+                    binding,
+                    Ended::Unwanted,
+                    Rest::Quarantine,
+                );
+            }
+        })
+    }
+
     fn commit(&self, fill: impl FnOnce(&mut Draft<'_>)) -> ClaimPlan {
         let mut draft = Draft::new(self.book, self.now);
         fill(&mut draft);
@@ -435,6 +454,12 @@ impl Case<'_> {
     fn is_attached(&self) -> bool {
         self.holder
             .is_some_and(|(_, binding)| binding.state.attached().is_some())
+    }
+
+    /// A binding is kept for an identity that is not there.
+    fn is_held(&self) -> bool {
+        self.holder
+            .is_some_and(|(_, binding)| binding.state.attached().is_none())
     }
 
     fn class(&self) -> Option<Class> {

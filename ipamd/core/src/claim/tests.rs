@@ -45,6 +45,7 @@ fn claim(node: &str, epoch: u64) -> Claim {
             asked_by: None,
         },
         fenced: false,
+        released: false,
         deleting: false,
     }
 }

@@ -36,6 +36,7 @@ fn op(nodes: usize) -> impl Strategy<Value = Op> {
         3 => node.clone().prop_map(|node| Op::PowerOn { node }),
         2 => node.clone().prop_map(|node| Op::Fence { node }),
         1 => node.clone().prop_map(|node| Op::Unfence { node }),
+        2 => pick().prop_map(|pick| Op::Release { pick }),
         2 => (node, any::<bool>()).prop_map(|(node, cut)| Op::Cut { node, cut }),
         5 => (0..45u64).prop_map(|seconds| Op::Wait { seconds }),
     ]

@@ -319,3 +319,76 @@ fn other_nodes_idle_addresses_are_asked_for_when_nothing_else_is_left_for_a_pod(
     let claim = book.claim_ahead(2, |_| 1, &others).claim;
     assert_eq!(claim, [(network("external"), ip("10.0.0.17"))].into());
 }
+
+#[test]
+fn release_mark_ends_a_held_binding_only() {
+    let mut book = owner();
+    let address = book.must_get("t/app-0", "s1", at(0));
+    let marked = |attached| {
+        let mut claim = claim("n1", 3);
+        claim.content.binding = Some(bound(attached));
+        claim.released = true;
+        claim
+    };
+    // A sandbox has it: the mark came too late, and goes with the next write.
+    let content = updated(plan(&book, Some(&marked(true)), true, &nothing()));
+    assert_eq!(content.binding, Some(bound(true)));
+    book.must_release("s1", at(1));
+    assert_eq!(
+        plan(&book, Some(&marked(false)), false, &nothing()),
+        ClaimPlan::Look
+    );
+    let planned = plan(&book, Some(&marked(false)), true, &nothing());
+    let changes = commit(&mut book, planned);
+    let ended = changes.iter().find_map(|change| match change {
+        Change::Audit(entry) => Some(entry.ended),
+        _ => None,
+    });
+    assert_eq!(ended, Some(Ended::Unwanted));
+    let rests = book.holder(&network("external"), address);
+    assert!(
+        matches!(rests, Some(crate::Holder::Quarantined { .. })),
+        "{rests:?}"
+    );
+    let content = updated(plan(&book, Some(&marked(false)), true, &nothing()));
+    assert_eq!(content.binding, None);
+}
+
+#[test]
+fn deleted_claim_lets_its_held_binding_go_and_follows_after_the_quarantine() {
+    let mut book = owner();
+    book.must_get("t/app-0", "s1", at(0));
+    let deleted = |binding: Option<ClaimedBinding>| {
+        let mut claim = claim("n1", 3);
+        claim.content.binding = binding;
+        claim.deleting = true;
+        claim
+    };
+    let planned = plan(&book, Some(&deleted(Some(bound(true)))), true, &nothing());
+    assert_eq!(planned, ClaimPlan::Wait(ClaimWait::Deleting));
+    book.must_release("s1", at(1));
+    let planned = plan(&book, Some(&deleted(Some(bound(false)))), true, &nothing());
+    commit(&mut book, planned);
+    assert_eq!(
+        updated(plan(
+            &book,
+            Some(&deleted(Some(bound(false)))),
+            true,
+            &nothing()
+        ))
+        .binding,
+        None
+    );
+    assert_eq!(
+        plan(&book, Some(&deleted(None)), true, &nothing()),
+        ClaimPlan::Wait(ClaimWait::Deleting)
+    );
+    book.must_expire(at(1000));
+    let planned = plan(&book, Some(&deleted(None)), true, &nothing());
+    commit(&mut book, planned);
+    let planned = plan(&book, Some(&deleted(None)), true, &nothing());
+    assert!(
+        matches!(planned, ClaimPlan::Write(ClaimWrite::Delete { .. })),
+        "{planned:?}"
+    );
+}

@@ -14,6 +14,13 @@ pub(super) enum Outcome {
     Conflict,
 }
 
+/// What others than the nodes write.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    fenced: bool,
+    released: bool,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Server {
     claims: BTreeMap<IpAddr, Claim>,
@@ -47,7 +54,7 @@ impl Server {
                 }
                 self.count += 1;
                 let uid = format!("u{}", self.count);
-                self.put(address, uid, content.clone(), false)
+                self.put(address, uid, content.clone(), Marks::default())
             }
             ClaimWrite::Update {
                 uid,
@@ -61,8 +68,13 @@ impl Server {
                         !unfence || claim.fenced,
                         "a fence that is not there is taken away"
                     );
-                    let fenced = claim.fenced && !unfence;
-                    self.put(address, uid.clone(), content.clone(), fenced)
+                    let is_question = claim.content.asked_by != content.asked_by
+                        && claim.content.node == content.node;
+                    let marks = Marks {
+                        fenced: claim.fenced && !unfence,
+                        released: claim.released && is_question,
+                    };
+                    self.put(address, uid.clone(), content.clone(), marks)
                 }
                 _ => Outcome::Conflict,
             },
@@ -86,7 +98,28 @@ impl Server {
             .map(|(address, claim)| (address, claim.clone()))
             .collect();
         for (address, claim) in found {
-            self.put(address, claim.uid, claim.content, fenced);
+            let marks = Marks {
+                fenced,
+                released: claim.released,
+            };
+            self.put(address, claim.uid, claim.content, marks);
+        }
+    }
+
+    /// The controllers see a binding that is held for nobody.
+    pub(super) fn release(&mut self, address: IpAddr) {
+        if let Some(claim) = self.claims.get(&address).cloned()
+            && claim
+                .content
+                .binding
+                .as_ref()
+                .is_some_and(|binding| !binding.attached)
+        {
+            let marks = Marks {
+                fenced: claim.fenced,
+                released: true,
+            };
+            self.put(address, claim.uid, claim.content, marks);
         }
     }
 
@@ -95,14 +128,15 @@ impl Server {
         address: IpAddr,
         uid: String,
         content: ClaimContent,
-        fenced: bool,
+        marks: Marks,
     ) -> Outcome {
         self.count += 1;
         let claim = Claim {
             uid,
             version: self.count.to_string(),
             content,
-            fenced,
+            fenced: marks.fenced,
+            released: marks.released,
             deleting: false,
         };
         self.claims.insert(address, claim.clone());

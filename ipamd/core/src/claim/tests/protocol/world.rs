@@ -11,7 +11,7 @@ use super::super::{Claim, ClaimPlan, ClaimWait, ClaimWrite, Sight, Wishes, setti
 use super::server::{Outcome, Server};
 use crate::claim::ANSWER_LIMIT;
 use crate::fixture::{at, attachment, network, request};
-use crate::{Book, Change, Record, RecordKey, Timestamp};
+use crate::{Book, Change, Ended, Record, RecordKey, Timestamp};
 
 /// Pods of a `StatefulSet`: their addresses are held for ever.
 pub(super) const IDENTITIES: usize = 4;
@@ -77,6 +77,9 @@ pub(super) enum Op {
     },
     Unfence {
         node: usize,
+    },
+    Release {
+        pick: Index,
     },
     Cut {
         node: usize,
@@ -244,6 +247,7 @@ impl World {
                 let name = self.nodes[*node].name.clone();
                 self.server.fence(&name, false);
             }
+            Op::Release { pick } => self.server.release(*pick.get(&self.addresses)),
             Op::Cut { node, cut } => self.nodes[*node].cut = *cut,
             Op::Wait { seconds } => self.wait(*seconds),
         }
@@ -322,6 +326,7 @@ impl World {
                 node.commit(&changes);
                 // What was read before says nothing about what is after.
                 node.doubt(address);
+                self.let_go(&changes);
                 return None;
             }
             ClaimPlan::Look => None,
@@ -341,6 +346,19 @@ impl World {
             sent: clock,
         });
         None
+    }
+
+    /// Whose address was released by the controllers gets another one, knowingly.
+    fn let_go(&mut self, changes: &[Change]) {
+        for change in changes {
+            if let Change::Audit(entry) = change
+                && entry.ended == Ended::Unwanted
+                && let Some(who) = (0..IDENTITIES).find(|&who| identity(who) == entry.identity)
+            {
+                assert_eq!(entry.sandbox, None, "a living sandbox lost its address");
+                self.had[who] = None;
+            }
+        }
     }
 
     fn deliver(&mut self, request: Request) {
