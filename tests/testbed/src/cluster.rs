@@ -12,19 +12,20 @@ mod evidence;
 mod footprint;
 mod member;
 mod overlay;
+mod pools;
 
 use std::{collections::BTreeMap, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Result, bail};
 
-use self::member::Member;
 pub use self::{
     addons::{DNS_ADDRESS, DNS_DOMAIN},
-    berth::NODES_PER_RACK,
     build::ClusterBuilder,
     footprint::{Doors, Memory},
     member::Daemon,
+    pools::NODES_PER_RACK,
 };
+use self::{member::Member, pools::Sharing};
 use crate::{
     address::Net,
     control_plane::ControlPlane,
@@ -46,6 +47,7 @@ pub struct Cluster {
     control_plane: ControlPlane,
     world: World,
     product: Option<Product>,
+    sharing: Sharing,
     kube_proxy: bool,
 }
 

@@ -20,6 +20,9 @@ use crate::{
 /// The label that says in which rack a node is.
 pub(crate) const RACK_LABEL: &str = "topology.berth.dev/rack";
 
+/// The label of nodes on which the cluster's controllers run.
+pub(crate) const CONTROLLERS_LABEL: &str = "berth.dev/controllers";
+
 /// kubelet writes these when they differ, and they are the whole machine's. It finds them right here and leaves them alone.
 const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
@@ -91,8 +94,9 @@ mkdir -p /run/tunables\n"
             &format!("--hostname-override={}", self.name()),
             &format!("--node-ip={}", self.address4(Net::External)),
         ]);
-        if self.is_labelled() {
-            command.arg(format!("--node-labels={RACK_LABEL}={}", self.rack().name()));
+        let labels = self.labels();
+        if !labels.is_empty() {
+            command.arg(format!("--node-labels={}", labels.join(",")));
         }
         self.spawn_command("kubelet", command)
     }

@@ -24,6 +24,7 @@ use self::nic::Nics;
 use crate::{
     address::{Net, mac},
     binaries, cgroup,
+    kubelet::{CONTROLLERS_LABEL, RACK_LABEL},
     namespace::{Namespace, Start},
     rack::Rack,
     state::Claim,
@@ -66,6 +67,7 @@ pub struct NodeSpec {
     addressed: Vec<Net>,
     kubernetes: bool,
     labelled: bool,
+    controllers: bool,
 }
 
 impl NodeSpec {
@@ -77,6 +79,7 @@ impl NodeSpec {
             addressed: Vec::new(),
             kubernetes: false,
             labelled: true,
+            controllers: false,
         }
     }
 
@@ -84,6 +87,13 @@ impl NodeSpec {
     #[must_use]
     pub(crate) fn without_label(mut self) -> Self {
         self.labelled = false;
+        self
+    }
+
+    /// Its kubelet says that the cluster's controllers run there.
+    #[must_use]
+    pub(crate) fn for_controllers(mut self) -> Self {
+        self.controllers = true;
         self
     }
 
@@ -342,9 +352,13 @@ impl Node {
         lock(&self.claim)
     }
 
-    /// Whether its kubelet says in which rack it is.
-    pub(crate) fn is_labelled(&self) -> bool {
-        self.spec.labelled
+    /// What its kubelet says of it when it joins: its rack, unless nobody knows it, and whether the controllers run there.
+    pub(crate) fn labels(&self) -> Vec<String> {
+        let rack = format!("{RACK_LABEL}={}", self.rack.name());
+        let controllers = format!("{CONTROLLERS_LABEL}=");
+        let rack = self.spec.labelled.then_some(rack);
+        let controllers = self.spec.controllers.then_some(controllers);
+        rack.into_iter().chain(controllers).collect()
     }
 
     fn station(&self) -> u8 {

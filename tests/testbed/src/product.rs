@@ -62,6 +62,11 @@ impl Product {
         &self.image
     }
 
+    /// Whether these manifests have the cluster's controllers: an older version's do not.
+    pub(crate) fn has_controllers(&self) -> bool {
+        self.manifests.join("controllers.yaml").is_file()
+    }
+
     pub(crate) fn manifests(&self) -> &Path {
         &self.manifests
     }

@@ -76,7 +76,7 @@ impl Cluster {
         self.make_node(spec, runtime)?;
         let image = self.product.as_ref().map(|product| {
             // It has addresses before its daemon asks for them.
-            self.set_pools(&self.pools()?)?;
+            self.share_out()?;
             anyhow::Ok(product.image().to_owned())
         });
         self.start_node(&spec.name, image.transpose()?.as_deref())
@@ -92,7 +92,7 @@ impl Cluster {
         self.world.remove_node(name)?;
         self.members.remove(name);
         if self.product.is_some() {
-            self.set_pools(&self.pools()?)?;
+            self.share_out()?;
         }
         Ok(())
     }

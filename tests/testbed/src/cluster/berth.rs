@@ -1,9 +1,8 @@
 //! Berth in a cluster, as an operator installs it: an image on the nodes, and `kubectl apply -k` of an overlay over the project's manifests.
 //!
-//! Pools are each one node's, in the one `ConfigMap` that all nodes read; they change when nodes come and go, and nothing is restarted for it.
+//! What is done here an operator could do: by manifests, labels, commands. Never by a file that the testbed puts on a node.
 
 use std::{
-    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -15,66 +14,22 @@ use anyhow::{Context, Result, bail};
 use super::{
     Cluster,
     build::find,
-    contained::Contained,
+    contained::{Contained, Program},
     member::Daemon,
-    overlay::{BASE, NAMESPACE, OFF_LABEL, Overlay, POOLS, config_map},
+    overlay::{BASE, OFF_LABEL, Overlay},
 };
 use crate::{
-    ipamd::{IpamdConfig, Owner},
-    kubelet::RACK_LABEL,
-    node::create,
-    process::run,
+    binaries,
+    node::{Node, create},
+    process::{Output, run},
     product::Product,
     wait::{Pending, wait_until},
 };
-
-/// The first last byte that Pods get. Nodes have those before, outside hosts those from 240.
-const FIRST: u8 = 60;
-
-/// How many addresses a node's Pods share, per network; five nodes in a rack have room.
-const SHARE: u8 = 36;
-
-/// How many nodes of a rack have addresses for Pods.
-pub const NODES_PER_RACK: u8 = 5;
 
 /// A `DaemonSet`'s Pod that may not stay is deleted at once, and ends within its grace period.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(120);
 
 impl Cluster {
-    /// What `ipamd.toml` says: pools of every node of the cluster.
-    ///
-    /// # Errors
-    /// A node is not known.
-    pub fn pools(&self) -> Result<String> {
-        let mut text = format!("[kubernetes]\nrack_label = \"{RACK_LABEL}\"\n");
-        for (name, member) in &self.members {
-            let node = find(&self.world, name)?;
-            let first = FIRST + member.share * SHARE;
-            IpamdConfig::of(node)
-                .range(first, first + SHARE - 1)
-                .write_pools(&mut text, Owner::Node);
-        }
-        // A Pod with an ordinal keeps its addresses for ever.
-        let _ = write!(
-            text,
-            "\n[[rule]]\nnamespace = \"*\"\npod = \"*-[0-9]*\"\nhold = \"forever\"\n"
-        );
-        Ok(text)
-    }
-
-    /// Changes `ipamd.toml` for all nodes, as `kubectl edit` would; each reads it when its kubelet has brought it, some seconds later.
-    ///
-    /// # Errors
-    /// The API server refused.
-    pub fn set_pools(&self, toml: &str) -> Result<()> {
-        let (name, _) = POOLS;
-        let patch = config_map(POOLS, toml).to_string();
-        let words = ["patch", "configmap", name, "--namespace", NAMESPACE];
-        let mut all = words.to_vec();
-        all.extend(["--type=merge", "--patch", &patch]);
-        self.kubectl(&all).map(|_| ())
-    }
-
     /// Takes Berth's Pods off a node, or lets them come back. What they have put on the node stays.
     ///
     /// # Errors
@@ -87,20 +42,20 @@ impl Cluster {
         };
         self.kubectl(&["label", "node", name, "--overwrite", &label])?;
         self.member(name)?.berth = on;
+        let daemons = self.berth_daemons(name);
         if on {
-            for daemon in [Daemon::Ipamd, Daemon::Agent] {
+            for daemon in daemons {
                 self.start_daemon(name, daemon)?;
             }
             return Ok(());
         }
         let node = find(&self.world, name)?;
-        let programs = [Daemon::Ipamd, Daemon::Agent].map(|it| it.contained().unwrap_or_default());
-        wait_until("the end of Berth's Pods", LEAVE_DEADLINE, || match programs
-            .iter()
-            .find(|it| Contained::find(node, it).is_some())
-        {
-            Some(program) => Err(Pending::because(format!("{program} runs"))),
-            None => Ok(()),
+        wait_until("the end of Berth's Pods", LEAVE_DEADLINE, || {
+            let mut running = daemons.iter().filter(|it| is_there(node, **it));
+            match running.next() {
+                Some(daemon) => Err(Pending::because(format!("{} runs", daemon.name()))),
+                None => Ok(()),
+            }
         })
     }
 
@@ -122,15 +77,28 @@ impl Cluster {
     ///
     /// # Errors
     /// There is no such node, or the daemon does not run. How the command ended is in the output.
-    pub fn ipamd_command(&self, name: &str, args: &[&str]) -> Result<crate::Output> {
+    pub fn ipamd_command(&self, name: &str, args: &[&str]) -> Result<Output> {
         let node = find(&self.world, name)?;
-        let daemon = Contained::find(node, "berth-ipamd");
+        let daemon = Contained::find(node, Program::IPAMD);
         let daemon = daemon.with_context(|| format!("berth-ipamd does not run on {name}"))?;
         let program = daemon.program(node)?;
         let words: Vec<&str> = std::iter::once(&*program)
             .chain(args.iter().copied())
             .collect();
         node.exec(&words)
+    }
+
+    /// An operator's `kubectl berth ARGS…`, as administrator. How it ended is in the output.
+    ///
+    /// # Errors
+    /// The program is missing or could not be started.
+    pub fn kubectl_berth(&self, args: &[&str]) -> Result<Output> {
+        let program = binaries::binary("kubectl-berth")?;
+        let mut command = self.control_plane.machine().command(program);
+        command
+            .args(args)
+            .env("KUBECONFIG", self.control_plane.kubeconfig());
+        run(command, b"")
     }
 
     /// The folder of the overlay that Berth was installed by: for `kubectl apply -k` and `delete -k`.
@@ -156,8 +124,8 @@ impl Cluster {
             .with_context(|| format!("write {}", file.display()))?;
         let folder = folder.to_string_lossy();
         self.kubectl(&["apply", "--kustomize", &folder])
-            .context("install Berth")
-            .map(|_| ())
+            .context("install Berth")?;
+        self.install_pools()
     }
 
     /// What keeps Berth on a node from working; nothing where all of it runs and serves, or where none is expected.
@@ -167,10 +135,8 @@ impl Cluster {
             return None;
         }
         let node = find(&self.world, name).ok()?;
-        let away = [Daemon::Ipamd, Daemon::Agent].into_iter().find(|daemon| {
-            let program = daemon.contained().unwrap_or_default();
-            Contained::find(node, program).is_none()
-        });
+        let daemons = self.berth_daemons(name);
+        let away = daemons.into_iter().find(|daemon| !is_there(node, *daemon));
         if let Some(daemon) = away {
             return Some(format!("{} does not run", daemon.name()));
         }
@@ -179,6 +145,16 @@ impl Cluster {
             Ok(said) => Some(said.stdout + &said.stderr),
             Err(error) => Some(format!("{error:#}")),
         }
+    }
+
+    /// Which of Berth's daemons a node has when it has any.
+    fn berth_daemons(&self, name: &str) -> Vec<Daemon> {
+        let mut daemons = vec![Daemon::Ipamd, Daemon::Agent];
+        let member = self.members.get(name);
+        if member.is_some_and(|it| it.controllers) {
+            daemons.push(Daemon::Controllers);
+        }
+        daemons
     }
 
     pub(super) fn ensure_berth(&self, daemon: Daemon) -> Result<()> {
@@ -190,4 +166,9 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+fn is_there(node: &Node, daemon: Daemon) -> bool {
+    let program = daemon.contained();
+    program.is_some_and(|program| Contained::find(node, program).is_some())
 }

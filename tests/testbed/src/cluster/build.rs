@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::Path, thread};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::{Cluster, berth::NODES_PER_RACK, member::Member};
+use super::{
+    Cluster,
+    member::Member,
+    pools::{NODES_PER_RACK, Sharing},
+};
 use crate::{
     address::Net,
     control_plane::ControlPlane,
@@ -23,6 +27,7 @@ pub struct ClusterBuilder {
     kubernetes: Option<Kubernetes>,
     kube_proxy: bool,
     berth: Berth,
+    sharing: Sharing,
 }
 
 /// Whether a cluster gets Berth, and which.
@@ -43,6 +48,7 @@ impl ClusterBuilder {
             kubernetes: None,
             kube_proxy: true,
             berth: Berth::Named,
+            sharing: Sharing::Parts,
         }
     }
 
@@ -85,6 +91,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn product(mut self, product: Product) -> Self {
         self.berth = Berth::This(product);
+        self
+    }
+
+    /// Addresses come from `Pool` objects, one for each rack, network and family, and nodes claim them.
+    #[must_use]
+    pub fn claiming(mut self) -> Self {
+        self.sharing = Sharing::Claims;
         self
     }
 
@@ -137,10 +150,20 @@ impl ClusterBuilder {
             control_plane,
             world,
             product,
+            sharing: self.sharing,
             kube_proxy: self.kube_proxy,
         };
-        for (name, rack) in &self.nodes {
-            cluster.make_node(&base_spec(name, rack), runtime.clone())?;
+        let has_controllers = cluster.has_controllers();
+        for (number, (name, rack)) in self.nodes.iter().enumerate() {
+            let spec = base_spec(name, rack);
+            let controllers = has_controllers && number == 0;
+            let spec = if controllers {
+                spec.for_controllers()
+            } else {
+                spec
+            };
+            cluster.make_node(&spec, runtime.clone())?;
+            cluster.member(name)?.controllers = controllers;
         }
         cluster.start_all(tell)?;
         Ok(cluster)
@@ -159,9 +182,13 @@ impl Cluster {
     pub(super) fn make_node(&mut self, spec: &NodeSpec, runtime: Runtime) -> Result<()> {
         let share = self.free_share(&spec.rack)?;
         self.world.add_node(spec.clone())?;
-        let member = Member::new(runtime, share, true);
+        let member = Member::new(runtime, share);
         self.members.insert(spec.name.clone(), member);
         Ok(())
+    }
+
+    fn has_controllers(&self) -> bool {
+        self.product.as_ref().is_some_and(Product::has_controllers)
     }
 
     fn free_share(&self, rack: &str) -> Result<u8> {

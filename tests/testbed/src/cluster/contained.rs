@@ -19,6 +19,41 @@ const GONE_DEADLINE: Duration = Duration::from_secs(60);
 /// kubelet's longest back-off is ten seconds here, and the node may be booting.
 const START_DEADLINE: Duration = Duration::from_secs(180);
 
+/// What tells a container's first process from others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    /// As the kernel calls it.
+    name: &'static str,
+    /// A word of its command line: one program may run in several roles.
+    word: Option<&'static str>,
+}
+
+impl Program {
+    /// The address daemon.
+    pub(crate) const IPAMD: Self = Self {
+        name: "berth-ipamd",
+        word: None,
+    };
+
+    /// The node's agent.
+    pub(crate) const AGENT: Self = Self {
+        name: "berth-agent",
+        word: Some("--role=node"),
+    };
+
+    /// The cluster's controllers.
+    pub(crate) const CONTROLLERS: Self = Self {
+        name: "berth-agent",
+        word: Some("--role=controllers"),
+    };
+
+    /// Whether a process is one, by its name and its command line as the kernel has them.
+    fn is(self, name: &str, line: &str) -> bool {
+        let has = |word| line.split('\0').any(|it| it == word);
+        name.trim_end() == self.name && self.word.is_none_or(has)
+    }
+}
+
 /// The first process of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contained {
@@ -29,17 +64,18 @@ pub(crate) struct Contained {
 }
 
 impl Contained {
-    /// The process of this name, unless the node is off or none runs.
-    pub(crate) fn find(node: &Node, program: &str) -> Option<Self> {
+    /// The process of this program, unless the node is off or none runs.
+    pub(crate) fn find(node: &Node, program: Program) -> Option<Self> {
         let proc = node.namespace()?.path("/proc");
         let folders = fs::read_dir(proc).ok()?.flatten().map(|it| it.path());
         folders
             .filter_map(|folder| {
                 let pid = folder.file_name()?.to_str()?.parse().ok()?;
                 let name = fs::read_to_string(folder.join("comm")).ok()?;
+                let line = fs::read_to_string(folder.join("cmdline")).ok()?;
                 let is_first = is_first(&fs::read_to_string(folder.join("status")).ok()?);
                 let started = state::started(&folder)?;
-                (name.trim_end() == program && is_first).then_some(Self {
+                (program.is(&name, &line) && is_first).then_some(Self {
                     pid,
                     folder,
                     started,
@@ -49,9 +85,9 @@ impl Contained {
             .max_by_key(|it| it.started)
     }
 
-    /// Waits until a process of this name runs.
-    pub(crate) fn wait(node: &Node, program: &str) -> Result<Self> {
-        let what = format!("{program} running on {}", node.spec_name());
+    /// Waits until a process of this program runs.
+    pub(crate) fn wait(node: &Node, program: Program) -> Result<Self> {
+        let what = format!("{} running on {}", program.name, node.spec_name());
         wait_until(&what, START_DEADLINE, || {
             Self::find(node, program).ok_or_else(|| Pending::because("no such process"))
         })
@@ -113,6 +149,15 @@ fn is_first(status: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_of_one_program_are_told_by_their_command_lines() {
+        let line = "berth-agent\0--role=controllers\0--log-format=json\0";
+        assert!(Program::CONTROLLERS.is("berth-agent\n", line));
+        assert!(!Program::AGENT.is("berth-agent\n", line));
+        assert!(!Program::IPAMD.is("berth-agent\n", line));
+        assert!(Program::IPAMD.is("berth-ipamd\n", "berth-ipamd\0"));
+    }
 
     #[test]
     fn first_process_of_a_container_is_told_from_the_nodes_and_from_a_probe() {

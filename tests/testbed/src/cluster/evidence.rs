@@ -13,7 +13,7 @@ use super::{Cluster, overlay::NAMESPACE};
 const LINES: usize = 300;
 
 /// File name and kubectl's words of each view.
-const VIEWS: [(&str, &[&str]); 5] = [
+const VIEWS: [(&str, &[&str]); 6] = [
     ("nodes.txt", &["describe", "nodes"]),
     ("pods.txt", &["describe", "pods", "--all-namespaces"]),
     (
@@ -30,6 +30,15 @@ const VIEWS: [(&str, &[&str]); 5] = [
         &[
             "get",
             "all,configmaps,endpointslices,leases",
+            "--all-namespaces",
+            "--output=yaml",
+        ],
+    ),
+    (
+        "berth.yaml",
+        &[
+            "get",
+            "pools,claims,nodehealths",
             "--all-namespaces",
             "--output=yaml",
         ],

@@ -107,6 +107,7 @@ impl Cluster {
     pub fn running(&mut self, name: &str) -> Vec<&'static str> {
         let running = Daemon::ALL
             .into_iter()
+            .chain([Daemon::Controllers])
             .filter(|daemon| self.runs(name, *daemon).unwrap_or(false));
         running.map(Daemon::name).collect()
     }

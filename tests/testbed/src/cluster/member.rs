@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
-use super::contained::Contained;
+use super::contained::{Contained, Program};
 use crate::{
     containerd::Containerd, control_plane::ControlPlane, node::Node, process::Process,
     programs::Runtime,
@@ -27,10 +27,12 @@ pub enum Daemon {
     Ipamd,
     /// Berth's node agent, in a container too.
     Agent,
+    /// Berth's controllers, on nodes with the label for them.
+    Controllers,
 }
 
 impl Daemon {
-    /// All, in the order in which they start.
+    /// All that every node has, in the order in which they start.
     pub const ALL: [Self; 5] = [
         Self::Containerd,
         Self::Kubelet,
@@ -47,14 +49,16 @@ impl Daemon {
             Self::KubeProxy => "kube-proxy",
             Self::Ipamd => "ipamd",
             Self::Agent => "agent",
+            Self::Controllers => "controllers",
         }
     }
 
     /// The program of a daemon that runs in a container.
-    pub(crate) fn contained(self) -> Option<&'static str> {
+    pub(crate) fn contained(self) -> Option<Program> {
         match self {
-            Self::Ipamd => Some("berth-ipamd"),
-            Self::Agent => Some("berth-agent"),
+            Self::Ipamd => Some(Program::IPAMD),
+            Self::Agent => Some(Program::AGENT),
+            Self::Controllers => Some(Program::CONTROLLERS),
             Self::Containerd | Self::Kubelet | Self::KubeProxy => None,
         }
     }
@@ -68,17 +72,20 @@ pub(crate) struct Member {
     pub(crate) share: u8,
     /// Whether it has Pods of Berth's `DaemonSets`.
     pub(crate) berth: bool,
+    /// Whether it has the controllers too.
+    pub(crate) controllers: bool,
     containerd: Option<Containerd>,
     kubelet: Option<Process>,
     kube_proxy: Option<Process>,
 }
 
 impl Member {
-    pub(crate) fn new(runtime: Runtime, share: u8, berth: bool) -> Self {
+    pub(crate) fn new(runtime: Runtime, share: u8) -> Self {
         Self {
             runtime,
             share,
-            berth,
+            berth: true,
+            controllers: false,
             containerd: None,
             kubelet: None,
             kube_proxy: None,
@@ -91,7 +98,7 @@ impl Member {
             Daemon::Containerd => self.containerd.as_deref_mut(),
             Daemon::Kubelet => self.kubelet.as_mut(),
             Daemon::KubeProxy => self.kube_proxy.as_mut(),
-            Daemon::Ipamd | Daemon::Agent => None,
+            Daemon::Ipamd | Daemon::Agent | Daemon::Controllers => None,
         }
     }
 
@@ -132,7 +139,9 @@ impl Member {
 
     /// The machine is gone, and every process with it.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.runtime.clone(), self.share, self.berth);
+        self.containerd = None;
+        self.kubelet = None;
+        self.kube_proxy = None;
     }
 
     /// Starts containerd: what a node does before it knows the API server.
@@ -171,8 +180,9 @@ impl Member {
             Daemon::Containerd => self.containerd = Some(node.start_runtime(&self.runtime)?),
             Daemon::Kubelet => self.kubelet = Some(node.start_kubelet(control_plane)?),
             Daemon::KubeProxy => self.kube_proxy = Some(node.start_kube_proxy(control_plane)?),
-            Daemon::Ipamd | Daemon::Agent => {
-                Contained::wait(node, daemon.contained().unwrap_or_default())?;
+            Daemon::Ipamd | Daemon::Agent | Daemon::Controllers => {
+                let program = daemon.contained();
+                program.map_or(Ok(()), |it| Contained::wait(node, it).map(drop))?;
             }
         }
         Ok(())
