@@ -38,6 +38,9 @@ pub const FENCE_SETTLES: Duration = Duration::from_secs(30);
 /// not write in turn as fast as they can.
 pub const ASK_SETTLES: Duration = Duration::from_secs(10);
 
+/// The clocks of nodes differ; a deadline that does no more is not worth a write.
+const DEADLINE_TOLERANCE: Duration = Duration::from_secs(30);
+
 /// A binding that no rule holds, but that moved to this node for its Pod, waits so long for that Pod: as long as the resting
 /// time of a pool where nothing is said.
 pub(crate) const EXPECTED: Duration = Duration::from_secs(600);
@@ -264,6 +267,20 @@ impl Book {
 }
 
 impl ClaimedBinding {
+    /// Whether both mean the same. The deadline of a hold goes through wall clocks and whole seconds: one that differs by less than
+    /// [`DEADLINE_TOLERANCE`] is the same.
+    pub(crate) fn says_same(&self, other: &Self) -> bool {
+        let same_until = match (self.until, other.until) {
+            (Some(one), Some(two)) => one.since(two).max(two.since(one)) < DEADLINE_TOLERANCE,
+            (one, two) => one == two,
+        };
+        let timeless = |binding: &Self| Self {
+            until: None,
+            ..binding.clone()
+        };
+        same_until && timeless(self) == timeless(other)
+    }
+
     pub(crate) fn of(identity: &Identity, binding: &Binding) -> Self {
         Self {
             identity: identity.clone(),

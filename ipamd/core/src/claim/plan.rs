@@ -155,7 +155,9 @@ impl Case<'_> {
             Some(incoming) => Some((**incoming).clone()),
             None => self.claimed(),
         };
-        if claim.content.binding != claimed || (claim.released && !self.is_incoming()) {
+        if differ(claim.content.binding.as_ref(), claimed.as_ref())
+            || (claim.released && !self.is_incoming())
+        {
             return update(
                 claim,
                 ClaimContent {
@@ -294,7 +296,7 @@ impl Case<'_> {
             return ClaimPlan::Wait(ClaimWait::FencedHere);
         }
         let claimed = self.claimed();
-        if claim.content.binding != claimed {
+        if differ(claim.content.binding.as_ref(), claimed.as_ref()) {
             return update(
                 claim,
                 ClaimContent {
@@ -514,6 +516,14 @@ impl Case<'_> {
             // Whoever has it has no use for it yet.
             None => self.is_wanted(),
         }
+    }
+}
+
+/// Whether the claim has to be written because of its binding.
+fn differ(written: Option<&ClaimedBinding>, known: Option<&ClaimedBinding>) -> bool {
+    match (written, known) {
+        (Some(written), Some(known)) => !written.says_same(known),
+        (written, known) => written.is_some() != known.is_some(),
     }
 }
 

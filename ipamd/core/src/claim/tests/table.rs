@@ -392,3 +392,35 @@ fn deleted_claim_lets_its_held_binding_go_and_follows_after_the_quarantine() {
         "{planned:?}"
     );
 }
+
+#[test]
+fn deadline_that_differs_by_what_clocks_differ_is_not_written_again() {
+    let mut book = owner();
+    let minute = PodPolicy {
+        hold: Some(crate::Hold::For(Duration::from_secs(600))),
+        owner: None,
+    };
+    let asked = request("t/app-0", "s1");
+    let allocated = book.allocate_for(&asked, &minute, at(0)).unwrap();
+    book.apply(&allocated.changes);
+    book.must_release("s1", at(1));
+    let held_until = |seconds| {
+        let mut claim = claim("n1", 3);
+        claim.content.binding = Some(ClaimedBinding {
+            policy: Some(Box::new(minute.clone())),
+            until: Some(at(seconds)),
+            ..bound(false)
+        });
+        claim
+    };
+    let written = updated(plan(&book, Some(&claim("n1", 3)), true, &nothing()));
+    assert_eq!(written.binding, held_until(601).content.binding);
+    assert_eq!(
+        plan(&book, Some(&held_until(600)), true, &nothing()),
+        ClaimPlan::Idle
+    );
+    assert_eq!(
+        updated(plan(&book, Some(&held_until(660)), true, &nothing())),
+        written
+    );
+}

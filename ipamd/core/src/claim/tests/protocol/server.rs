@@ -9,7 +9,7 @@ use super::super::{Claim, ClaimContent, ClaimWrite};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     /// It is done; the claim is like this now, or gone.
-    Done(Option<Claim>),
+    Done(Box<Option<Claim>>),
     /// There is one already, or it is not as it was seen.
     Conflict,
 }
@@ -82,7 +82,7 @@ impl Server {
                 Some(claim) if seen(claim, uid, version) => {
                     self.claims.remove(&address);
                     self.past.entry(address).or_default().push(None);
-                    Outcome::Done(None)
+                    Outcome::Done(Box::new(None))
                 }
                 _ => Outcome::Conflict,
             },
@@ -144,6 +144,6 @@ impl Server {
             .entry(address)
             .or_default()
             .push(Some(claim.clone()));
-        Outcome::Done(Some(claim))
+        Outcome::Done(Box::new(Some(claim)))
     }
 }

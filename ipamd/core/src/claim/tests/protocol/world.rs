@@ -363,7 +363,7 @@ impl World {
 
     fn deliver(&mut self, request: Request) {
         let outcome = match &request.write {
-            None => Outcome::Done(self.server.get(request.address).cloned()),
+            None => Outcome::Done(Box::new(self.server.get(request.address).cloned())),
             Some(write) => self.server.write(request.address, write),
         };
         self.answers.push((request, outcome));
@@ -386,13 +386,17 @@ impl World {
             return self.nodes[request.node].doubt(address);
         }
         match (&request.write, outcome) {
-            (None, Outcome::Done(claim)) => self.see(request.node, address, claim.clone(), true),
+            (None, Outcome::Done(claim)) => {
+                self.see(request.node, address, (**claim).clone(), true);
+            }
             (Some(write), Outcome::Done(claim)) => {
                 let place = (&self.external, address);
                 let node = &mut self.nodes[request.node];
-                let changes = node.book.claim_written(place, write, claim.as_ref(), now);
+                let changes = node
+                    .book
+                    .claim_written(place, write, (**claim).as_ref(), now);
                 node.commit(&changes);
-                self.see(request.node, address, claim.clone(), true);
+                self.see(request.node, address, (**claim).clone(), true);
             }
             // It is not as this node saw it: a watch, or this read, tells what it is.
             (Some(_), Outcome::Conflict) => {
