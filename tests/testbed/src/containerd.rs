@@ -26,6 +26,9 @@ pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Where it says that it is ready, as it does to systemd. It listens a moment before it answers calls of CRI, and kubelet ends when it gets none.
 const NOTICES: &str = "/run/containerd-notices.sock";
 
+/// Where it tells its metrics, inside the node: the same in both configurations below.
+pub const CONTAINERD_METRICS: &str = "127.0.0.1:1338";
+
 /// containerd loads its plugins and opens its store: about a second, but the machine may be busy.
 const READY_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -36,6 +39,8 @@ state = "/run/containerd"
 oom_score = 0
 [grpc]
   address = "/run/containerd/containerd.sock"
+[metrics]
+  address = "127.0.0.1:1338"
 [plugins."io.containerd.grpc.v1.cri"]
   restrict_oom_score_adj = true
   sandbox_image = "SANDBOX_IMAGE"
@@ -51,6 +56,8 @@ state = "/run/containerd"
 oom_score = 0
 [grpc]
   address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.server.v1.metrics"]
+  address = "127.0.0.1:1338"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
   [plugins."io.containerd.cri.v1.runtime".cni]

@@ -77,7 +77,8 @@ mkdir -p /run/tunables\n"
             "clusterDNS": [DNS_ADDRESS], "clusterDomain": DNS_DOMAIN,
             // A lost node is seen within seconds, and a Pod's change too.
             "nodeStatusUpdateFrequency": "4s", "syncFrequency": "10s",
-            "maxPods": 60,
+            // As many as a node is meant to have, and Berth's own.
+            "maxPods": 260,
             // A container that was killed some times is back within seconds; by default within five minutes.
             "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         });

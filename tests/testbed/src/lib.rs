@@ -5,6 +5,7 @@
 //! It never touches the machine's own network namespace and never uses the product's code: it is the oracle of the tests.
 
 mod address;
+mod api_proxy;
 mod apiserver;
 mod binaries;
 mod cgroup;
@@ -31,6 +32,7 @@ mod wait;
 mod world;
 
 pub use address::{Net, RackAddresses};
+pub use api_proxy::{Answer, ApiProxy, ApiWatch};
 pub use apiserver::ApiServer;
 pub use binaries::{FAR_IMAGE_VARIABLE, IMAGE_VARIABLE, NEXT_IMAGE_VARIABLE, bin_dir, binary};
 pub use cluster::{
@@ -38,7 +40,7 @@ pub use cluster::{
     NodeState,
 };
 pub use cni::{CniCall, CniReply, RunningCniCall};
-pub use containerd::Containerd;
+pub use containerd::{CONTAINERD_METRICS, Containerd};
 pub use control_plane::{Component, ControlPlane, SERVICE_CIDR};
 pub use host::Host;
 pub use image::{APP_IMAGES, PAUSE_IMAGE, write_image};
