@@ -172,6 +172,8 @@ pub enum Ended {
     Reboot,
     /// Recovery found positive evidence that the attachment is gone.
     Vanished,
+    /// The runtime no longer knew the sandbox, and no port of it was left: no DEL had come.
+    SandboxGone,
     /// A held binding was attached again.
     Attached,
     /// The hold's deadline passed.
@@ -198,6 +200,7 @@ impl fmt::Display for Ended {
             Self::Moved => "moved",
             Self::Reboot => "reboot",
             Self::Vanished => "vanished",
+            Self::SandboxGone => "sandbox gone",
             Self::Attached => "attached",
             Self::Expired => "expired",
             Self::Freed => "freed",

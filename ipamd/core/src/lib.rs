@@ -24,6 +24,7 @@ mod expire;
 #[cfg(test)]
 mod fixture;
 mod free;
+mod garbage;
 mod policy;
 mod pool;
 mod probe;
@@ -56,6 +57,7 @@ pub use collect::CollectPlan;
 pub use conflict::{ConflictPlan, Sighting};
 pub use expire::ExpirePlan;
 pub use free::{FreeError, FreePlan, FreeRequest};
+pub use garbage::{Doubts, EndedAttachment, GarbagePlan, Look, Patience, Sandbox};
 pub use policy::{Owner, PodPolicy};
 pub use pool::Pool;
 pub use probe::ProbeCandidate;

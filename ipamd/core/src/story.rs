@@ -1,5 +1,7 @@
 //! An identity's bindings in sentences, and what would happen next.
 
+mod ended;
+
 use std::time::Duration;
 
 use proto_ids::{Identity, NetworkName};
