@@ -68,7 +68,7 @@ pub use refusal::{Holder, Reason};
 pub use release::ReleasePlan;
 pub use reserve::{ReserveError, ReservePlan, ReserveRequest};
 pub use rule::{Hold, ParseHoldError, ParsePatternError, Pattern, Rule};
-pub use settings::{Settings, SettingsError, Subject, ValidSettings};
+pub use settings::{Settings, SettingsError, Subject, ValidSettings, objections};
 pub use status::PoolStatus;
 pub use time::{ParseTimestampError, Timestamp};
 pub use view::{BindingView, ListFilter, ParseStateError, ViewState};

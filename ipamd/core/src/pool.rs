@@ -44,6 +44,11 @@ impl Pool {
         }
     }
 
+    /// Whether it hands out this address, to anybody at any time.
+    pub fn hands_out(&self, address: IpAddr) -> bool {
+        Family::of(address) == self.family() && self.usable().contains(bits(address))
+    }
+
     /// An address with the prefix length of the pool's subnet.
     pub(crate) fn with_prefix(&self, address: IpAddr) -> IpNet {
         // A subnet's prefix length always fits its own family.

@@ -133,27 +133,34 @@ impl Settings {
         if self.pools.iter().any(|pool| self.uses(pool)) {
             return None;
         }
-        let (node, racks) = (&self.node, self.racks(None));
-        let elsewhere = match list(&racks).as_str() {
-            "" => "no rack".to_owned(),
-            names => format!("rack {names}"),
+        let node = &self.node;
+        let labelled = (label.clone(), self.racks(None));
+        let cause = if self.claiming {
+            format!("no network has a pool in rack {rack}, the rack of node {node}")
+        } else {
+            let elsewhere = match list(&labelled.1).as_str() {
+                "" => "no rack".to_owned(),
+                names => format!("rack {names}"),
+            };
+            format!(
+                "node {node} is in rack {rack} and has no pool there; it has pools in {elsewhere}"
+            )
         };
         Some(Unplaced {
-            cause: format!(
-                "node {node} is in rack {rack} and has no pool there; it has pools in {elsewhere}"
-            ),
-            advice: advice(None, node, rack, Some((label, &racks))),
+            cause,
+            advice: advice(None, node, rack, Some(&labelled), self.claiming),
             known: true,
         })
     }
 }
 
-/// What to do where a node has no pool in its rack.
+/// What to do where a node has no pool in its rack. `claiming`: pools are objects of the cluster.
 pub(crate) fn advice(
     network: Option<&NetworkName>,
     node: &NodeName,
     rack: &RackName,
-    labelled: Option<(&str, &BTreeSet<RackName>)>,
+    labelled: Option<&(Box<str>, BTreeSet<RackName>)>,
+    claiming: bool,
 ) -> String {
     let of = network.map_or_else(String::new, |network| format!(" of network {network}"));
     let Some((label, racks)) = labelled else {
@@ -161,6 +168,18 @@ pub(crate) fn advice(
             "add a pool{of} for rack {rack}, or correct the network's name or the node's rack"
         );
     };
+    if claiming {
+        let of = if network.is_none() {
+            " of the network"
+        } else {
+            &of
+        };
+        return format!(
+            "create a Pool{of} and rack {rack} (`kubectl -n berth-system get pools` shows those that exist), or correct \
+             the node's rack: `{}`",
+            label_command(node, label, "RACK", true)
+        );
+    }
     let add = format!("add a pool{of} with `node = \"{node}\"` and `rack = \"{rack}\"`");
     let commands: Vec<_> = racks
         .iter()

@@ -69,6 +69,27 @@ pub struct SettingsError {
     pub reason: String,
 }
 
+/// What is wrong with a pool, by itself and beside others that stand.
+pub fn objections(pool: &Pool, others: &[Pool]) -> Vec<SettingsError> {
+    let mut errors = Vec::new();
+    let usable = pool.usable();
+    let mut report = |field, reason| {
+        errors.push(SettingsError {
+            subject: Subject::Pool {
+                index: others.len(),
+                name: pool.name.clone(),
+            },
+            field,
+            reason,
+        });
+    };
+    check::pool(pool, &usable, &mut report);
+    for other in others {
+        check::pair((pool, &usable), (other, &other.usable()), &mut report);
+    }
+    errors
+}
+
 /// Settings that were found free of contradictions. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ValidSettings(Arc<Checked>);
@@ -179,6 +200,21 @@ impl ValidSettings {
             },
             usable: self.0.usable.clone(),
         }))
+    }
+
+    /// The same with these pools.
+    ///
+    /// # Errors
+    /// One entry for each contradiction.
+    pub fn with_pools(&self, pools: Vec<Pool>) -> Result<Self, Vec<SettingsError>> {
+        if self.settings().pools == pools {
+            return Ok(self.clone());
+        }
+        let settings = Settings {
+            pools,
+            ..self.settings().clone()
+        };
+        settings.validate()
     }
 
     /// The pool of another node that has an address, and that node.

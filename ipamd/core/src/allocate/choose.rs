@@ -285,5 +285,6 @@ fn no_pool(book: &Book, network: &NetworkName, rack: &RackName) -> AllocateError
         node: settings.node.clone(),
         label: label.map(|label| (label.into(), settings.racks(Some(network)))),
         configured: book.configured(),
+        claiming: settings.claiming,
     }
 }

@@ -38,6 +38,8 @@ pub enum AllocateError {
         label: Option<(Box<str>, BTreeSet<RackName>)>,
         /// What has pools.
         configured: Vec<(NetworkName, RackName)>,
+        /// Whether pools are objects of the cluster.
+        claiming: bool,
     },
     /// No free address.
     #[error("no free {family} address of network {network} in rack {rack}: {attached} attached, {held} held, \
@@ -265,11 +267,9 @@ impl AllocateError {
                 rack,
                 node,
                 label,
+                claiming,
                 ..
-            } => {
-                let labelled = label.as_ref().map(|(label, racks)| (&**label, racks));
-                advice(Some(network), node, rack, labelled)
-            }
+            } => advice(Some(network), node, rack, label.as_ref(), *claiming),
             Self::Exhausted { held, .. } if *held > 0 => {
                 "add a range to the pool, or free held addresses nobody needs (`berth-ipamd list --state held`)".to_owned()
             }

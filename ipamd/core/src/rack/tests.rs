@@ -162,6 +162,45 @@ fn missing_pool_is_told_with_the_command_that_corrects_the_label() {
 }
 
 #[test]
+fn missing_pool_object_is_told_the_same_way_by_the_node_and_by_an_add() {
+    let mut settings = settings();
+    settings.claiming = true;
+    settings.rack = labelled("c");
+    settings.pools[0].network = network("internal");
+    settings.pools[0].rack = "c".parse().unwrap();
+    let refused = |settings: &Settings| {
+        let book = Book::new(valid(settings.clone()));
+        book.allocate(&request("prod/db-0", "s0"), at(0))
+            .unwrap_err()
+    };
+    assert_eq!(settings.unplaced(), None, "another network has a pool");
+    let error = refused(&settings);
+    assert_eq!(error.reason(), Reason::NoPool);
+    let advice = error.advice();
+    assert!(
+        advice.contains("create a Pool of network external and rack c"),
+        "{advice}"
+    );
+    settings.pools.clear();
+    let unplaced = settings.unplaced().unwrap();
+    assert!(unplaced.known);
+    let said = [
+        format!("{}; {}", unplaced.cause, unplaced.advice),
+        format!("{error}; {advice}"),
+    ];
+    for said in said {
+        for words in [
+            "pool in rack c",
+            "create a Pool of",
+            "and rack c (`kubectl -n berth-system get pools` shows those that exist)",
+            "`kubectl label node n1 topology.berth.dev/rack=RACK --overwrite`",
+        ] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+    }
+}
+
+#[test]
 fn configured_rack_without_a_pool_of_this_node_is_a_mistake_and_a_labelled_one_is_not() {
     let mut settings = two_nodes("a".parse().unwrap());
     settings.node = "n3".parse().unwrap();

@@ -191,3 +191,33 @@ fn hold_is_decided_by_the_first_rule_that_fits_then_by_the_ordinal() {
         );
     }
 }
+
+#[test]
+fn pool_is_judged_by_itself_and_beside_those_that_stand() {
+    let fields = |pool: &Pool, others: &[Pool]| -> Vec<_> {
+        let errors = objections(pool, others);
+        errors.iter().map(|error| error.field).collect()
+    };
+    let one = settings().pools.remove(0);
+    let mut two = pool(
+        "two",
+        "external",
+        "10.20.1.0/24",
+        &["10.20.1.13-10.20.1.20"],
+    );
+    assert_eq!(fields(&two, &[]), [""; 0]);
+    assert_eq!(fields(&two, std::slice::from_ref(&one)), ["ranges"]);
+    two.gateway = Some(ip("10.9.0.1"));
+    assert_eq!(fields(&two, &[one]), ["gateway", "ranges"]);
+}
+
+#[test]
+fn other_pools_are_checked_as_the_first_were() {
+    let one = settings().pools.remove(0);
+    let valid = settings().validate().unwrap();
+    assert_eq!(valid.with_pools(vec![one.clone()]).unwrap(), valid);
+    let errors = valid.with_pools(vec![one.clone(), one]).unwrap_err();
+    assert_eq!(errors[0].field, "name");
+    let none = valid.with_pools(Vec::new()).unwrap();
+    assert!(none.settings().pools.is_empty());
+}
