@@ -47,7 +47,15 @@ fn install_and_every_overlay_apply_without_a_warning_and_again_without_a_change(
     apply(&api, BASE);
     for name in WHOLE {
         apply(&api, &overlay(name));
+        let pools = format!("{}/pools.yaml", overlay(name));
+        if Path::new(&pools).exists() {
+            kubectl(&api, &["apply", "-f", &pools]);
+            let again = kubectl(&api, &["apply", "-f", &pools]);
+            assert_eq!(changed(&again), Vec::<&str>::new(), "{pools}");
+        }
     }
+    let made = kubectl(&api, &["get", "pools", "-A", "-o", "name"]);
+    assert_eq!(made.lines().count(), 5, "{made}");
     apply(&api, &overlay(UNINSTALL));
 }
 
@@ -211,8 +219,11 @@ fn table(text: &str, head: &str) -> BTreeSet<Row> {
 #[test]
 fn every_configuration_that_is_shipped_is_taken_by_the_programs_that_read_it() {
     let whole = WHOLE.map(overlay);
-    let mut files: Vec<String> = whole.iter().map(|it| format!("{it}/ipamd.toml")).collect();
-    files.push(format!("{BASE}/config/ipamd.toml"));
+    // The others leave the base's as it is.
+    let files = [
+        format!("{}/ipamd.toml", overlay("standalone")),
+        format!("{BASE}/config/ipamd.toml"),
+    ];
     for file in &files {
         let said = Command::new(binary("berth-ipamd").unwrap())
             .args(["check-config", file])
