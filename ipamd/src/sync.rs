@@ -9,6 +9,7 @@ mod events;
 mod last;
 mod node;
 mod outbox;
+mod sealed;
 
 use std::future::Future;
 use std::path::PathBuf;
