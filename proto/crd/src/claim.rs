@@ -13,6 +13,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod rules;
+
 /// The longest reason and author of a [`Mark`], in characters. Who writes them cuts what is longer.
 pub const MARK_LIMIT: usize = 256;
 
@@ -32,6 +34,7 @@ pub const RESERVATION_LIMIT: usize = 1024;
     derive = "PartialEq",
     doc = "A node's exclusive right to hand out one address of a pool, and the binding that the address belongs to. Written by the address daemons.",
     label("app.kubernetes.io/part-of", "berth"),
+    validation = ("self.metadata.name == self.spec.pool + '.' + (self.spec.address.contains(':') ? 'v6-' + self.spec.address.replace(':', '-') + '-0' : self.spec.address)", "the name of a claim is its pool's and its address's: POOL.ADDRESS, or POOL.v6-ADDRESS-0 with '-' for every ':'"),
     selectable = ".spec.node",
     selectable = ".spec.pool",
     selectable = ".spec.rack",
@@ -113,6 +116,7 @@ pub const RESERVATION_LIMIT: usize = 1024;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct ClaimSpec {
     /// The pool. It cannot be changed.
     #[schemars(
@@ -137,7 +141,7 @@ pub struct ClaimSpec {
     /// The address, in the form of RFC 5952. It cannot be changed.
     #[schemars(
         length(min = 1, max = 39),
-        extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the address of a claim cannot be changed"}])
+        extend("x-kubernetes-validations" = rules::address())
     )]
     pub address: String,
     /// The holder.
@@ -166,6 +170,7 @@ pub struct ClaimSpec {
 /// A binding as it travels with its claims.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::binding()))]
 pub struct ClaimBinding {
     /// What the addresses stick to: `namespace/name` of the Pod, or as the Pod named it.
     #[schemars(length(min = 1, max = 320), pattern(r"^[!-~]+$"))]
@@ -187,7 +192,7 @@ pub struct ClaimBinding {
     pub reservation: Option<String>,
     /// How long it is to be held, where its Pod says so: `forever`, `none` or a duration such as `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = rules::hold()))]
     pub hold: Option<String>,
     /// Who owns its Pod and decides how long it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

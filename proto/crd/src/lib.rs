@@ -9,6 +9,7 @@ pub mod condition;
 pub mod names;
 pub mod node_health;
 pub mod pool;
+mod rule;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

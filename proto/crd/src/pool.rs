@@ -8,6 +8,8 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod rules;
+
 use crate::condition::Condition;
 
 /// What may be handed out, and how those addresses are used.
@@ -40,6 +42,7 @@ use crate::condition::Condition;
     printcolumn(name = "Counted", type_ = "date", json_path = ".status.updateTime", description = "When the numbers were right", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct PoolSpec {
     /// The network, as the plugin's configuration names it. It cannot be changed.
     #[schemars(
@@ -58,25 +61,25 @@ pub struct PoolSpec {
     /// CIDR, as configured on the rack's switch. It cannot be changed.
     #[schemars(
         length(min = 1, max = 43),
-        extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the subnet of a pool cannot be changed; make another pool"}])
+        extend("x-kubernetes-validations" = rules::subnet())
     )]
     pub subnet: String,
     /// What may be handed out: `FIRST-LAST`, an address, or a CIDR. None: the whole subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 79)))]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
     pub ranges: Vec<String>,
     /// What may not be handed out, written as ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 79)))]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
     pub exclude: Vec<String>,
     /// The switch on this subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 39))]
+    #[schemars(length(min = 1, max = 39), extend("x-kubernetes-validations" = rules::gateway()))]
     pub gateway: Option<String>,
     /// How long an address that was released for good is not handed out to anybody else: a duration such as `10m`
     /// (the default), `none` or `forever`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
+    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = rules::quarantine()))]
     pub quarantine: Option<String>,
     /// Static routes of the Pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -90,6 +93,7 @@ pub struct PoolSpec {
 /// A static route of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::route()))]
 pub struct PoolRoute {
     /// Where to: a CIDR, never everywhere.
     #[schemars(length(min = 1, max = 43))]
