@@ -1,14 +1,16 @@
-//! Measurements: builds everything for release and runs the bench program in namespaces of its own.
+//! Measurements: builds everything for release and runs a bench program in namespaces of its own.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
+use tests_testbed::{ADDONS_VARIABLE, CONTAINERD_VARIABLE, IMAGE_VARIABLE, KUBERNETES_VARIABLE};
 
 use crate::{
     build::{Profile, Workspace, executables, product},
-    packages,
+    image, packages,
     step::run as run_step,
+    testbed::programs,
     tier::in_namespaces,
 };
 
@@ -17,6 +19,8 @@ use crate::{
 pub(crate) enum Bench {
     /// Plugin and daemon, beside Debian's bridge with host-local and a floor of kernel work only
     Cni,
+    /// Many Pods at once on real nodes, from bound to Ready, beside Debian's bridge with host-local
+    Cluster,
 }
 
 /// What to measure.
@@ -24,6 +28,9 @@ pub(crate) enum Bench {
 pub(crate) struct BenchArgs {
     #[arg(value_enum)]
     bench: Bench,
+    /// How everything is built; figures of anything but release say nothing of Berth
+    #[arg(long, value_enum, default_value_t = Profile::Release)]
+    profile: Profile,
     /// Passed on to the bench program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
@@ -33,16 +40,57 @@ const BUDGET: Duration = Duration::from_secs(60 * 60);
 
 /// Measures.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
-    let Bench::Cni = args.bench;
+    match args.bench {
+        Bench::Cni => cni(args),
+        Bench::Cluster => cluster(args),
+    }
+}
+
+fn cni(args: &BenchArgs) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::WORLD, packages::NETNS])?;
     let workspace = Workspace::find()?;
-    let bin_dir = product(&workspace, Profile::Release)?;
-    let words = ["build", "--package", "tests-benches"];
-    let built = executables(&workspace, Profile::Release, "building the benches", &words)?;
-    let program = built
-        .iter()
-        .find(|path| path.file_name().is_some_and(|name| name == "bench-cni"));
-    let program = program.context("cargo built no program bench-cni")?;
-    let mut command = in_namespaces(&workspace, program, &bin_dir)?;
+    let bin_dir = product(&workspace, args.profile)?;
+    let program = program(&workspace, args.profile, "bench-cni")?;
+    let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
     run_step("measuring", command.args(&args.rest), BUDGET)
+}
+
+fn cluster(args: &BenchArgs) -> Result<()> {
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "`bench cluster` needs root: it makes cgroups"
+    );
+    packages::ensure(&[
+        packages::BUILD,
+        packages::IMAGE,
+        packages::WORLD,
+        packages::NETNS,
+        packages::CONTAINERD,
+        packages::CLUSTER,
+    ])?;
+    let workspace = Workspace::find()?;
+    let kubernetes = programs::kubernetes(&workspace)?;
+    let containerd = programs::containerd(&workspace)?;
+    let addons = programs::addons(&workspace)?;
+    let bin_dir = product(&workspace, args.profile)?;
+    let image = image::bench(&workspace, &bin_dir)?;
+    let program = program(&workspace, args.profile, "bench-cluster")?;
+    let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
+    command
+        .args(&args.rest)
+        .env(KUBERNETES_VARIABLE, kubernetes)
+        .env(CONTAINERD_VARIABLE, containerd)
+        .env(ADDONS_VARIABLE, addons)
+        .env(IMAGE_VARIABLE, image);
+    run_step("measuring", &mut command, BUDGET)
+}
+
+/// Builds the benches; the path of one.
+fn program(workspace: &Workspace, profile: Profile, name: &str) -> Result<PathBuf> {
+    let words = ["build", "--package", "tests-benches"];
+    let built = executables(workspace, profile, "building the benches", &words)?;
+    let program = built
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|file| file == name));
+    program.with_context(|| format!("cargo built no program {name}"))
 }

@@ -115,6 +115,14 @@ pub(crate) fn dev(workspace: &Workspace, bin_dir: &Path) -> Result<PathBuf> {
     Ok(for_tests(workspace, DEV, &workspace.version, &programs)?.0)
 }
 
+/// The image of the programs as they are measured, under the name that tests use; its archive, which is not that of the tests.
+pub(crate) fn bench(workspace: &Workspace, bin_dir: &Path) -> Result<PathBuf> {
+    let programs = PROGRAMS.map(|name| bin_dir.join(name));
+    let output = workspace.target.join(FOLDER).join("berth-bench.tar");
+    pack_for_tests(workspace, DEV, &workspace.version, &programs, &output)?;
+    Ok(output)
+}
+
 /// The archives of the cluster tier's images.
 #[derive(Debug)]
 pub(crate) struct Images {
@@ -168,19 +176,30 @@ fn for_tests(
     version: &str,
     programs: &[PathBuf],
 ) -> Result<(PathBuf, Packed)> {
-    packages::ensure(&[packages::IMAGE])?;
     let output = archive_of(workspace, tag);
+    let packed = pack_for_tests(workspace, tag, version, programs, &output)?;
+    Ok((output, packed))
+}
+
+fn pack_for_tests(
+    workspace: &Workspace,
+    tag: &str,
+    version: &str,
+    programs: &[PathBuf],
+    output: &Path,
+) -> Result<Packed> {
+    packages::ensure(&[packages::IMAGE])?;
     let recipe = Recipe {
         containerfile: &workspace.root.join("install/image/Containerfile"),
         programs,
         tag,
         version,
         revision: None,
-        output: &output,
+        output,
     };
     let packed = recipe.pack()?;
-    say(&told(tag, &packed, &output));
-    Ok((output, packed))
+    say(&told(tag, &packed, output));
+    Ok(packed)
 }
 
 fn told(tag: &str, packed: &Packed, output: &Path) -> String {

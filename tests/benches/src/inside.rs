@@ -10,7 +10,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::figures::{Aim, Samples, Table, median};
+use crate::aim::Aim;
+use crate::figures::{Samples, Table, median};
 use crate::round::{Volley, volley};
 use crate::say;
 use crate::subject::{self, PEER_BRIDGE, Programs, Subject};

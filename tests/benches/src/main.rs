@@ -3,6 +3,7 @@
 //!
 //! The outer process makes a world and runs itself inside the node, so that no `nsenter` is in any figure.
 
+mod aim;
 mod figures;
 mod inside;
 mod round;

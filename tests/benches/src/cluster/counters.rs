@@ -1,0 +1,109 @@
+//! Counters of others: what containerd, `berth-ipamd` and the API server have counted, in the text form of Prometheus, and differences of them.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A daemon that is there answers at once; the machine may be busy.
+const FETCH_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How many operations, and how long they took together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Timed {
+    pub(crate) count: f64,
+    pub(crate) seconds: f64,
+}
+
+impl Timed {
+    /// What a histogram says of the series with these labels, all of them together.
+    pub(crate) fn read(text: &str, name: &str, labels: &[&str]) -> Self {
+        Self {
+            count: sum(text, &format!("{name}_count"), labels),
+            seconds: sum(text, &format!("{name}_sum"), labels),
+        }
+    }
+
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            count: self.count + other.count,
+            seconds: self.seconds + other.seconds,
+        }
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            count: self.count - earlier.count,
+            seconds: self.seconds - earlier.seconds,
+        }
+    }
+
+    /// Not a number where there was no operation.
+    pub(crate) fn mean_ms(self) -> f64 {
+        self.seconds / self.count * 1000.0
+    }
+}
+
+/// The values of all series of this name that have these labels, added up.
+pub(crate) fn sum(text: &str, name: &str, labels: &[&str]) -> f64 {
+    let of_name = text.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let (series, value) = rest.rsplit_once(' ')?;
+        (series.is_empty() || series.starts_with('{')).then_some((series, value))
+    });
+    of_name
+        .filter(|(series, _)| labels.iter().all(|label| series.contains(label)))
+        .filter_map(|(_, value)| value.parse::<f64>().ok())
+        .sum()
+}
+
+/// What a daemon on a loopback answers to a GET. Run inside the node: only there is its loopback.
+pub(crate) fn fetch(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address).with_context(|| format!("connect {address}"))?;
+    stream.set_read_timeout(Some(FETCH_DEADLINE))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream
+        .read_to_string(&mut answer)
+        .with_context(|| format!("read what {address} answers"))?;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("{address} does not answer HTTP: {answer}"))?;
+    let good = head.split(' ').nth(1) == Some("200");
+    ensure!(good, "{address}{path} answers {head}");
+    Ok(body.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# HELP x_sum words
+x_seconds_sum{operation_type=\"set_up_pod\"} 1.5
+x_seconds_count{operation_type=\"set_up_pod\"} 3
+x_seconds_sum{operation_type=\"tear_down_pod\"} 9
+x_seconds_count{operation_type=\"tear_down_pod\"} 1
+x_seconds_count_more{operation_type=\"set_up_pod\"} 7
+plain 4
+";
+
+    #[test]
+    fn series_are_found_by_name_and_labels() {
+        let set_up = Timed::read(TEXT, "x_seconds", &["\"set_up_pod\""]);
+        assert_eq!(
+            set_up,
+            Timed {
+                count: 3.0,
+                seconds: 1.5
+            }
+        );
+        assert!((set_up.mean_ms() - 500.0).abs() < 1e-9);
+        assert!((sum(TEXT, "x_seconds_count", &[]) - 4.0).abs() < 1e-9);
+        assert!((sum(TEXT, "plain", &[]) - 4.0).abs() < 1e-9);
+        assert!(sum(TEXT, "absent", &[]).abs() < 1e-9);
+    }
+}

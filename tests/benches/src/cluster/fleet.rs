@@ -1,0 +1,278 @@
+//! The cluster that is measured: three nodes in a rack with a pool of its own, which subject is in force on them, and what their daemons have counted.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use tests_testbed::{ApiProxy, CONTAINERD_METRICS, Cluster, Pending, wait_patiently};
+
+use super::Shape;
+use super::counters::{Timed, sum};
+use super::figures::Samples;
+use super::progress;
+use super::subject::{OURS, OURS_GATEWAY, PEER_FILE, Subject, peer_conflist};
+use super::volley::{Flight, NAMESPACE, Volley};
+
+/// The nodes; the first is the one that is measured alone.
+pub(crate) const NODES: [&str; 3] = ["n1", "n2", "n3"];
+
+/// A rack of the bench's own, so that addresses come from its pool and no other.
+const RACK: &str = "bench";
+
+/// A label travels within a second, a file by kubelet within half a minute.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(180);
+
+/// What is written behind an answer has been written when nothing was for so long.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Where `berth-ipamd` tells its metrics, inside a node.
+const IPAMD_METRICS: &str = "127.0.0.1:9421";
+
+/// Requests that write.
+const WRITES: [&str; 5] = ["POST", "PUT", "PATCH", "APPLY", "DELETE"];
+
+/// A cluster with the means to ask it.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    // Ends before the world it is in.
+    api: ApiProxy,
+    cluster: Cluster,
+    /// This program, run inside nodes.
+    own: PathBuf,
+    claiming: bool,
+    volleys: usize,
+}
+
+/// What daemons have counted.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    adds: Timed,
+    dels: Timed,
+    asked: Timed,
+    writes: f64,
+}
+
+impl Fleet {
+    /// Makes the cluster and gives its nodes their rack.
+    pub(crate) fn build() -> Result<Self> {
+        progress("making a cluster of three nodes");
+        let builder = Cluster::builder("bench-cluster").racks(1);
+        let builder = NODES
+            .iter()
+            .fold(builder, |builder, node| builder.node(node, "a"));
+        let mut cluster = builder.build()?;
+        let tor = cluster.world().rack("a").tor();
+        let gateway = format!("{OURS_GATEWAY}/16");
+        tor.run(&["ip", "addr", "add", &gateway, "dev", "external"])?;
+        let api = cluster.control_plane().proxy()?;
+        let claiming = !cluster.pools()?.contains("[[pool]]");
+        let fleet = Self {
+            api,
+            cluster,
+            own: std::env::current_exe().context("find this program")?,
+            claiming,
+            volleys: 0,
+        };
+        fleet.make_pools()?;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        fleet.cluster.apply(&namespace.to_string())?;
+        fleet.wait_rack()?;
+        Ok(fleet)
+    }
+
+    /// How its nodes come by their addresses, in words.
+    pub(crate) const fn mode(&self) -> &'static str {
+        if self.claiming {
+            "addresses are claimed from one pool"
+        } else {
+            "each node has a pool of its own"
+        }
+    }
+
+    fn make_pools(&self) -> Result<()> {
+        if self.claiming {
+            let pool = json!({
+                "apiVersion": "berth.dev/v1alpha1", "kind": "Pool",
+                "metadata": {"name": "external-bench", "namespace": "berth-system"},
+                "spec": {
+                    "network": "external", "rack": RACK, "subnet": OURS, "gateway": OURS_GATEWAY,
+                    "ranges": ["10.64.16.0-10.64.63.255"],
+                },
+            });
+            return self.cluster.apply(&pool.to_string());
+        }
+        let mut toml = "[kubernetes]\nrack_label = \"topology.berth.dev/rack\"\n".to_owned();
+        for (number, node) in NODES.iter().enumerate() {
+            let (first, last) = (16 + number * 16, 31 + number * 16);
+            let _ = write!(
+                toml,
+                "\n[[pool]]\nname = \"external-{node}\"\nnetwork = \"external\"\nnode = \"{node}\"\nrack = \"{RACK}\"\nsubnet = \"{OURS}\"\nranges = [\"10.64.{first}.0-10.64.{last}.255\"]\ngateway = \"{OURS_GATEWAY}\"\n"
+            );
+        }
+        self.cluster.set_pools(&toml)
+    }
+
+    /// Gives the nodes their rack and waits until their daemons serve in it.
+    fn wait_rack(&self) -> Result<()> {
+        let label = format!("topology.berth.dev/rack={RACK}");
+        for node in NODES {
+            self.cluster
+                .kubectl(&["label", "node", node, "--overwrite", &label])?;
+        }
+        let words = format!("rack {RACK},");
+        for node in NODES {
+            let what = format!("{node} serving in rack {RACK}");
+            wait_patiently(&what, SETTLE_DEADLINE, || {
+                let said = self.cluster.ipamd_command(node, &["status"]);
+                let said = said.map_err(|error| Pending::because(format!("{error:#}")))?;
+                if said.success() && said.stdout.contains(&words) {
+                    return Ok(());
+                }
+                Err(Pending::because(said.stdout + &said.stderr))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Puts a subject in force on all nodes: Pods get its addresses when this returns, and its bridge is there.
+    pub(crate) fn use_subject(&mut self, subject: Subject) -> Result<()> {
+        for (number, name) in NODES.iter().enumerate() {
+            let node = self.cluster.world().node(name);
+            if subject == Subject::Peer {
+                node.write_conflist(PEER_FILE, &peer_conflist(number))?;
+                continue;
+            }
+            let file = node.disk("/etc/cni/net.d").join(PEER_FILE);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("remove {}", file.display()));
+                }
+                _ => {}
+            }
+        }
+        let what = format!("Pods by {}", subject.name());
+        wait_patiently(&what, SETTLE_DEADLINE, || {
+            let label = self.label();
+            let failed = |error: anyhow::Error| Pending::because(format!("{error:#}"));
+            let flight = Flight::start(&self.api, &label, &NODES, 1).map_err(failed)?;
+            let addresses: Vec<String> = flight.addresses().map(str::to_owned).collect();
+            flight.end(&self.api).map_err(failed)?;
+            if addresses.iter().all(|address| subject.gave(address)) {
+                return Ok(());
+            }
+            Err(Pending::because(format!("{addresses:?}")))
+        })
+    }
+
+    /// Starts and ends the Pods of a shape under the subject in force.
+    pub(crate) fn volley(&mut self, subject: Subject, shape: Shape) -> Result<Volley> {
+        let nodes = &NODES[..shape.nodes];
+        let label = self.label();
+        let before = self.counted()?;
+        let flight = Flight::start(&self.api, &label, nodes, shape.pods_each)?;
+        let started = self.counted()?;
+        if let Some(stray) = flight.addresses().find(|address| !subject.gave(address)) {
+            anyhow::bail!(
+                "a Pod has {stray:?}, which {} does not give",
+                subject.name()
+            );
+        }
+        let mut addresses: Vec<&str> = flight.addresses().collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let pods = shape.nodes * shape.pods_each;
+        ensure!(addresses.len() == pods, "an address was given twice");
+        let durations = flight.durations();
+        ensure!(durations.len() == pods, "a Pod was never seen bound");
+        let all_ready = flight.all_ready().context("no Pod was seen")?;
+        flight.end(&self.api)?;
+        let ended = self.counted()?;
+        let total: Duration = durations.iter().sum();
+        #[allow(clippy::cast_precision_loss, reason = "some hundred Pods")]
+        let pods = pods as f64;
+        Ok(Volley {
+            ready_mean_ms: total.as_secs_f64() * 1000.0 / pods,
+            ready: Samples::new(durations),
+            all_ready,
+            adds: started.adds.since(before.adds),
+            dels: ended.dels.since(started.dels),
+            asked: started.asked.since(before.asked),
+            writes_per_start: (started.writes - before.writes) / pods,
+            writes_per_del: (ended.writes - started.writes) / pods,
+        })
+    }
+
+    fn label(&mut self) -> String {
+        self.volleys += 1;
+        // No ordinal at the end of a Pod's name: such Pods would be held.
+        format!("v{}", self.volleys)
+    }
+
+    /// What has been counted up to now, on all nodes together, when nothing is written any more.
+    fn counted(&self) -> Result<Counted> {
+        let mut counted = Counted {
+            adds: Timed::default(),
+            dels: Timed::default(),
+            asked: Timed::default(),
+            writes: self.settled_writes()?,
+        };
+        for node in NODES {
+            let runtime = self.fetch(node, CONTAINERD_METRICS, "/v1/metrics")?;
+            let name = "containerd_cri_network_plugin_operations_duration_seconds";
+            let of = |operation| Timed::read(&runtime, name, &[operation]);
+            counted.adds = counted.adds.plus(of("\"set_up_pod\""));
+            counted.dels = counted.dels.plus(of("\"tear_down_pod\""));
+            let ipamd = self.fetch(node, IPAMD_METRICS, "/metrics")?;
+            let asked = Timed::read(
+                &ipamd,
+                "berth_ipamd_call_duration_seconds",
+                &["verb=\"allocate\""],
+            );
+            counted.asked = counted.asked.plus(asked);
+        }
+        Ok(counted)
+    }
+
+    /// Requests that wrote claims, as soon as there was none for a while.
+    fn settled_writes(&self) -> Result<f64> {
+        if !self.claiming {
+            return Ok(0.0);
+        }
+        let mut last = (f64::NAN, Instant::now());
+        wait_patiently("no more writes", SETTLE_DEADLINE, || {
+            let text = self.api.text("/metrics");
+            let text = text.map_err(|error| Pending::because(format!("{error:#}")))?;
+            let writes = WRITES.iter().map(|verb| {
+                let verb = format!("verb=\"{verb}\"");
+                let labels = ["resource=\"claims\"", &verb];
+                sum(&text, "apiserver_request_total", &labels)
+            });
+            let writes: f64 = writes.sum();
+            #[allow(clippy::float_cmp, reason = "counts of requests")]
+            if writes != last.0 {
+                last = (writes, Instant::now());
+            }
+            if last.1.elapsed() >= QUIET {
+                return Ok(writes);
+            }
+            Err(Pending::because(format!("{writes} writes")))
+        })
+    }
+
+    fn fetch(&self, node: &str, address: &str, path: &str) -> Result<String> {
+        let mut command = self.cluster.world().node(node).command(&self.own);
+        command.args(["fetch", address, path]);
+        let output = command.output().context("run this program in a node")?;
+        ensure!(
+            output.status.success(),
+            "metrics of {node} at {address}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).context("metrics are no text")
+    }
+}
