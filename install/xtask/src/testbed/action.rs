@@ -194,6 +194,8 @@ pub(crate) enum DaemonName {
     Ipamd,
     /// Berth's node agent
     Agent,
+    /// Berth's controllers, on the first node
+    Controllers,
 }
 
 /// A network.
@@ -306,6 +308,7 @@ impl DaemonName {
             Self::Containerd => Daemon::Containerd,
             Self::Ipamd => Daemon::Ipamd,
             Self::Agent => Daemon::Agent,
+            Self::Controllers => Daemon::Controllers,
             Self::Kubelet => Daemon::Kubelet,
             Self::KubeProxy => Daemon::KubeProxy,
         }

@@ -29,8 +29,8 @@ const CLUSTER_BUDGET: Duration = Duration::from_secs(30 * 60);
 /// Everything of it is dead; its files are removed.
 const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
 
-/// The cluster that the tests of one program share: it goes with that program, but for its files and cgroups.
-const SHARED: &str = "cluster-shared";
+/// The clusters that the tests of one program share: they go with that program, but for their files and cgroups.
+const SHARED: [&str; 2] = ["cluster-shared", "cluster-shared-claims"];
 
 pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
     let kubernetes = programs::kubernetes(workspace)?;
@@ -92,12 +92,14 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
     Ok(flaky)
 }
 
-/// Removes what the shared cluster left. In a process of its own, whose folder for temporary files is the tests'.
+/// Removes what the shared clusters left. In a process of its own, whose folder for temporary files is the tests'.
 fn clean(workspace: &Workspace) -> Result<()> {
-    let xtask = this_program()?;
-    let mut command = Command::new(xtask);
-    command
-        .args(["testbed", "--name", SHARED, "down"])
-        .env("TMPDIR", workspace.temporary()?);
-    step::run("removing the shared cluster", &mut command, CLEAN_BUDGET)
+    for name in SHARED {
+        let mut command = Command::new(this_program()?);
+        command
+            .args(["testbed", "--name", name, "down"])
+            .env("TMPDIR", workspace.temporary()?);
+        step::run("removing a shared cluster", &mut command, CLEAN_BUDGET)?;
+    }
+    Ok(())
 }
