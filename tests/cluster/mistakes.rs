@@ -62,7 +62,8 @@ fn plugin_folder_that_takes_no_writes_is_named_and_running_pods_do_not_notice() 
 
 #[test]
 fn pools_that_cannot_be_are_refused_and_the_old_ones_stay() {
-    let cluster = own("cluster-pools");
+    let builder = Cluster::builder("cluster-pools").static_pools().racks(1);
+    let cluster = builder.node("n1", "a").build().unwrap();
     let good = cluster.pools().unwrap();
     let wrong = good.replace("subnet = \"10.20.1.0/24\"", "subnet = \"10.20.1.0/33\"");
     assert_ne!(wrong, good);

@@ -41,10 +41,7 @@ fn node_that_joins_and_leaves_gets_its_addresses_and_disturbs_no_other() {
     cluster.wait_nodes().unwrap();
     let pod = run_pod(&cluster, "late", "n2");
     let seen = look(&cluster, &pod).addresses;
-    assert!(
-        seen.iter().any(|it| it.starts_with("10.20.2.60/")),
-        "{seen:?}"
-    );
+    assert!(seen.iter().any(|it| it.starts_with("10.20.2.")), "{seen:?}");
     assert_eq!(identities(&cluster, "n1"), before);
 
     cluster.remove_node("n2").unwrap();

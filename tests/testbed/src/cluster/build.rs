@@ -101,6 +101,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Each node has a part of its rack's addresses of its own, in `ipamd.toml`, and claims nothing.
+    #[must_use]
+    pub fn static_pools(mut self) -> Self {
+        self.sharing = Sharing::Parts;
+        self
+    }
+
     /// No plugin, no configuration: nodes are known but not Ready.
     #[must_use]
     pub fn without_berth(mut self) -> Self {
