@@ -49,6 +49,11 @@ impl Pool {
         Family::of(address) == self.family() && self.usable().contains(bits(address))
     }
 
+    /// How many addresses it hands out, at most `u64::MAX`.
+    pub fn capacity(&self) -> u64 {
+        self.usable().count()
+    }
+
     /// An address with the prefix length of the pool's subnet.
     pub(crate) fn with_prefix(&self, address: IpAddr) -> IpNet {
         // A subnet's prefix length always fits its own family.
