@@ -30,7 +30,7 @@ use crate::privilege;
 use crate::readiness::spawn_readiness;
 use crate::reload::{FileWatch, Reloader, spawn_reloader};
 use crate::server::{self, Service, ServiceParts};
-use crate::sync::{Cluster, EventsHandle, SyncParts, spawn_sync};
+use crate::sync::{Cluster, EventsHandle, PodsHandle, PodsMetrics, SyncParts, spawn_sync};
 use crate::wire::{WireHandle, spawn_wire};
 
 /// Runs the daemon until it is told to end, or a part of it ends by itself.
@@ -80,10 +80,11 @@ async fn serve(
     let metrics = Metrics::new(&ledger, &capabilities);
     let readiness = Arc::new(Readiness::new("recovering"));
 
-    let cluster = cluster(&groups.parts, &config, &overrides, &ledger);
-    let (rack, events) = match cluster {
-        Some(Cluster { rack, events }) => (Some(rack), events),
-        None => (None, EventsHandle::to_nobody()),
+    let pods = metrics.pods.clone();
+    let cluster = cluster(&groups.parts, &config, &overrides, &ledger, pods);
+    let (rack, events, pods) = match cluster {
+        Some(Cluster { rack, events, pods }) => (Some(rack), events, pods),
+        None => (None, EventsHandle::to_nobody(), PodsHandle::of_nobody()),
     };
     let reloader = Reloader {
         config: config.clone(),
@@ -107,6 +108,7 @@ async fn serve(
         calls: metrics.calls.clone(),
         wire,
         events,
+        pods,
         capabilities: capabilities.into_iter().collect(),
     });
     spawn_metrics(&groups.parts, &config, metrics.registry, &readiness).await?;
@@ -153,6 +155,7 @@ fn cluster(
     config: &Config,
     overrides: &Overrides,
     ledger: &LedgerHandle,
+    pods: PodsMetrics,
 ) -> Option<Cluster> {
     let kubernetes = config.kubernetes.as_ref()?;
     let parts = SyncParts {
@@ -160,6 +163,7 @@ fn cluster(
         kubeconfig: overrides.kubeconfig.clone(),
         store: config.store.clone(),
         ledger: ledger.clone(),
+        pods,
     };
     Some(spawn_sync(tasks, parts, kubernetes.not_asked_yet()))
 }

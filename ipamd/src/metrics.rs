@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use proto_ipam::v1::Reason;
 
 use crate::ledger::LedgerHandle;
+use crate::sync::PodsMetrics;
 use crate::wire::WireMetrics;
 
 /// From a tenth of a millisecond (an answer from memory) to seconds (a disk that hangs).
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) calls: CallMetrics,
     /// The wire.
     pub(crate) wire: WireMetrics,
+    /// The Pods of this node.
+    pub(crate) pods: PodsMetrics,
     /// Reloads of the configuration, by how they went.
     pub(crate) reloads: Family<ReloadLabels, Counter>,
 }
@@ -56,12 +59,14 @@ impl Metrics {
         own.register("reloads", "Reloads of the configuration", reloads.clone());
         let calls = CallMetrics::register(own);
         let wire = WireMetrics::register(own);
+        let pods = PodsMetrics::register(own);
         let collector = collector::LedgerCollector::new(ledger.clone());
         own.register_collector(Box::new(collector));
         Self {
             registry,
             calls,
             wire,
+            pods,
             reloads,
         }
     }

@@ -7,6 +7,7 @@ mod admin;
 mod dispatch;
 mod handshake;
 mod ipam;
+mod pod;
 mod records;
 mod status;
 
@@ -29,7 +30,7 @@ use crate::config::MAX_MESSAGE_BYTES;
 use crate::ledger::{LedgerHandle, Unavailable};
 use crate::metrics::{Call, CallMetrics, CallResult, Verb};
 use crate::reload::ReloadHandle;
-use crate::sync::EventsHandle;
+use crate::sync::{EventsHandle, PodsHandle};
 use crate::wire::WireHandle;
 
 pub(crate) use admin::{list_filter, who_query, who_response, why_query, why_response};
@@ -56,6 +57,8 @@ pub(crate) struct Service {
     pub(crate) wire: WireHandle,
     /// Told what an operator must hear of.
     pub(crate) events: EventsHandle,
+    /// What the node's Pods say of their addresses.
+    pub(crate) pods: PodsHandle,
     /// Kernel capabilities the daemon kept.
     pub(crate) capabilities: Vec<String>,
     slots: Arc<Semaphore>,
@@ -68,6 +71,7 @@ pub(crate) struct ServiceParts {
     pub(crate) calls: CallMetrics,
     pub(crate) wire: WireHandle,
     pub(crate) events: EventsHandle,
+    pub(crate) pods: PodsHandle,
     pub(crate) capabilities: Vec<String>,
 }
 
@@ -79,6 +83,7 @@ impl Service {
             calls,
             wire,
             events,
+            pods,
             capabilities,
         } = parts;
         Self {
@@ -87,6 +92,7 @@ impl Service {
             calls,
             wire,
             events,
+            pods,
             capabilities,
             slots: Arc::new(Semaphore::new(CALLS)),
         }

@@ -9,6 +9,7 @@ mod events;
 mod last;
 mod node;
 mod outbox;
+mod pods;
 mod sealed;
 
 use std::future::Future;
@@ -33,6 +34,8 @@ pub(crate) use events::EventsHandle;
 use last::{Last, LastFile};
 use node::{Decision, Observed, Own};
 pub(crate) use outbox::Topic;
+use pods::spawn_pods;
+pub(crate) use pods::{PodFacts, PodsHandle, PodsMetrics};
 
 /// An API server that is there answers within milliseconds, a busy one within seconds. After that long a node does with what it
 /// knows: a Pod waits meanwhile.
@@ -50,6 +53,8 @@ pub(crate) struct SyncParts {
     pub(crate) store: PathBuf,
     /// Knows the node's name and its pools.
     pub(crate) ledger: LedgerHandle,
+    /// Counts what is heard of Pods.
+    pub(crate) pods: PodsMetrics,
 }
 
 /// What comes from the cluster.
@@ -59,6 +64,8 @@ pub(crate) struct Cluster {
     pub(crate) rack: watch::Receiver<NodeRack>,
     /// Takes what an operator must hear of.
     pub(crate) events: EventsHandle,
+    /// The Pods of this node; none where pools are configured.
+    pub(crate) pods: PodsHandle,
 }
 
 /// Starts to follow the own Node, and to tell Events on it. `rack` is what is the case before the first answer.
@@ -68,6 +75,12 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
     let (rack, racks) = watch::channel(rack);
     let (connection, connections) = watch::channel(None);
     let events = EventsHandle::new();
+    // Where nothing is claimed, what a Pod says counts as far as the plugin is told it.
+    let pods = if settings.settings().claiming {
+        spawn_pods(tasks, &parts, node.clone(), connections.clone())
+    } else {
+        PodsHandle::of_nobody()
+    };
     let token = tasks.token();
     let writer = events::run(
         events.clone(),
@@ -97,6 +110,7 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
     Cluster {
         rack: racks,
         events,
+        pods,
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the plugin calls.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipamd_core::{AllocateError, CheckedInterface, NodeRack, PodPolicy};
 use ipnet::IpNet;
@@ -10,12 +11,12 @@ use proto_ipam::v1::{self, ipam_server::Ipam};
 use tonic::{Request, Response, Status};
 use tracing::info;
 
-use super::Service;
 use super::records::pool_status;
 use super::status::Refused;
+use super::{Service, pod};
 use crate::ledger::{LedgerError, NetworkStatus, Phase};
 use crate::metrics::Verb;
-use crate::sync::Topic;
+use crate::sync::{PodFacts, Topic};
 
 #[tonic::async_trait]
 impl Ipam for Service {
@@ -65,10 +66,18 @@ impl Service {
         &self,
         request: v1::AllocateRequest,
     ) -> Result<v1::AllocateResponse, Refused> {
-        let request = AllocateRequest::try_from(request)?;
+        let mut request = AllocateRequest::try_from(request)?;
+        let facts = self.pod_of(&request).await;
+        let policy = match &facts {
+            None => PodPolicy::default(),
+            Some(facts) => {
+                let settings = self.ledger.status().borrow().settings.clone();
+                pod::follow(&mut request, facts, settings.settings())?
+            }
+        };
         self.hear(&request.interfaces).await;
         let attachment = request.attachment.clone();
-        let granted = self.ledger.allocate(request, PodPolicy::default()).await;
+        let granted = self.ledger.allocate(request, policy).await;
         if let Err(LedgerError::Refused(refused @ AllocateError::NoPool { .. })) = &granted {
             let note = format!("{refused}; {}", refused.advice());
             self.events.put(Topic::NetworkWithoutPool, note);
@@ -92,6 +101,13 @@ impl Service {
             );
         }
         Ok((&grant).into())
+    }
+
+    /// What the cluster says of the Pod, where addresses are claimed. A Pod that is not heard of is judged by the rules alone.
+    async fn pod_of(&self, request: &AllocateRequest) -> Option<Arc<PodFacts>> {
+        let claiming = self.ledger.status().borrow().settings.settings().claiming;
+        let pod = request.pod.as_ref().filter(|_| claiming)?;
+        self.pods.known(pod, request.pod_uid.as_ref()).await
     }
 
     async fn end_attachment(

@@ -10,6 +10,7 @@ use proto_ipam::refusal::Refusal;
 use proto_ipam::v1::Reason;
 use tonic::{Code, Status};
 
+use super::pod::FollowPodError;
 use crate::ledger::document::ImportError;
 use crate::ledger::{LedgerError, Unavailable};
 use crate::reload::ReloadError;
@@ -163,6 +164,12 @@ impl From<ImportError> for Refused {
     fn from(error: ImportError) -> Self {
         let advice = "give a document that `berth-ipamd export` of this or an older version wrote";
         Self::new(Reason::InvalidRequest, &error, advice)
+    }
+}
+
+impl From<FollowPodError> for Refused {
+    fn from(error: FollowPodError) -> Self {
+        Self::new(wire(error.reason()), &error, error.advice())
     }
 }
 

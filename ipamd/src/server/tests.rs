@@ -22,7 +22,7 @@ use crate::ledger::{self, Ledger, LedgerConfig, LedgerPaths};
 use crate::links::Ports;
 use crate::metrics::Metrics;
 use crate::reload::{FileWatch, Reloader, spawn_reloader};
-use crate::sync::EventsHandle;
+use crate::sync::{EventsHandle, PodsHandle};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -72,6 +72,7 @@ impl World {
             calls: metrics.calls.clone(),
             wire: WireHandle::unwatched(),
             events: EventsHandle::to_nobody(),
+            pods: PodsHandle::of_nobody(),
             capabilities: vec!["CAP_NET_RAW".to_owned()],
         });
         let world = Self {
