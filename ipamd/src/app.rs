@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::privilege;
 use crate::readiness::spawn_readiness;
 use crate::reload::{FileWatch, Reloader, spawn_reloader};
+use crate::sandboxes::spawn_sandboxes;
 use crate::server::{self, Service, ServiceParts};
 use crate::sync::{Cluster, EventsHandle, PodsHandle, PodsMetrics, SyncParts, spawn_sync};
 use crate::wire::{WireHandle, spawn_wire};
@@ -111,6 +112,10 @@ async fn serve(
         pods,
         capabilities: capabilities.into_iter().collect(),
     });
+    if let Some(runtime) = &config.runtime {
+        let ports = crate::links::by_netlink();
+        spawn_sandboxes(&groups.parts, runtime.clone(), ports, ledger.clone());
+    }
     spawn_metrics(&groups.parts, &config, metrics.registry, &readiness).await?;
     spawn_readiness(&groups.parts, ledger, Arc::clone(&readiness));
     groups

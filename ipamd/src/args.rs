@@ -11,6 +11,7 @@ use crate::commands::{
     ReserveArgs, WhoArgs, WhyArgs,
 };
 use crate::config::Overrides;
+use crate::sandboxes::RelayArgs;
 
 /// Keeps the addresses of this node's Pods. Without a command it is the daemon.
 #[derive(Debug, Parser)]
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     Reload,
     /// Check a configuration file without touching the daemon
     CheckConfig(CheckConfigArgs),
+    /// List the container runtime's sandboxes on a socket of their own, so that the daemon needs no right to the runtime
+    RelaySandboxes(RelayArgs),
 }
 
 #[cfg(test)]

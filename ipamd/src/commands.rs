@@ -60,8 +60,8 @@ pub(crate) fn run(args: &Args, command: &Command) -> ExitCode {
 
 async fn dispatch(args: &Args, command: &Command, output: Output) -> Result<Answer, CommandError> {
     match command {
-        // The daemon is started by `main`, before any runtime exists.
-        Command::Run => Ok(Answer::Yes),
+        // What lives on is started by `main`, before any runtime exists.
+        Command::Run | Command::RelaySandboxes(_) => Ok(Answer::Yes),
         Command::CheckConfig(own) => check_config::run(own, args, output),
         Command::List(own) => list::run(own, Source::open(args).await?, output).await,
         Command::Who(own) => who::run(own, Source::open(args).await?, output).await,

@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipamd_core::{NodeRack, RackUnknown, ValidSettings};
 use ipamd_daemon::http::HttpAddress;
 
+use crate::sandboxes::RuntimeSettings;
 use crate::wire::WireSettings;
 
 use check::Given;
@@ -31,6 +32,10 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 const DEFAULT_STORE: &str = "/var/lib/berth/ipamd";
 /// Where libcni keeps the results it was given: evidence when a lost store is rebuilt.
 const DEFAULT_CNI_RESULTS: &str = "/var/lib/cni/results";
+/// Socket on which the runtime's sandboxes are listed and nothing else can be done.
+pub(crate) const RELAY_SOCKET: &str = "/run/berth-runtime/sandboxes.sock";
+/// How often the runtime is asked.
+const DEFAULT_RUNTIME_CHECK: Duration = Duration::from_secs(60);
 const DEFAULT_METRICS: &str = "127.0.0.1:9421";
 /// The label of a Node that says its rack.
 const DEFAULT_RACK_LABEL: &str = proto_crd::names::RACK_LABEL;
@@ -53,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) cni_results: PathBuf,
     /// Where metrics are served.
     pub(crate) metrics: Option<HttpAddress>,
+    /// The runtime whose sandboxes are compared with the book; `None`: they are not.
+    pub(crate) runtime: Option<RuntimeSettings>,
     /// How the wire is asked and listened to.
     pub(crate) probe: WireSettings,
     /// What is read from the cluster; `None`: nothing, the daemon stands alone.
@@ -122,6 +129,14 @@ impl Config {
             label.unwrap_or("none").to_owned()
         };
         compare("kubernetes.rack_label", label(self), label(new));
+        let runtime = |config: &Self| {
+            let runtime = config.runtime.as_ref();
+            runtime.map_or_else(
+                || "none".to_owned(),
+                |it| format!("{}, every {:?}", it.socket.display(), it.check),
+            )
+        };
+        compare("runtime", runtime(self), runtime(new));
         if self.probe != new.probe {
             lines.push("[probe] changes".to_owned());
         }

@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod figures;
+mod garbage;
 pub(crate) mod handle;
 mod leftovers;
 pub(crate) mod offline;

@@ -12,6 +12,7 @@ mod privilege;
 mod readiness;
 mod recover;
 mod reload;
+mod sandboxes;
 mod server;
 mod spool;
 mod store;
@@ -30,17 +31,19 @@ use crate::commands::print_error;
 fn main() -> ExitCode {
     let args = Args::parse();
     match &args.command {
-        None | Some(Command::Run) => daemon(&args),
+        None | Some(Command::Run) => daemon(&args, || app::run(&args)),
+        Some(Command::RelaySandboxes(own)) => daemon(&args, || sandboxes::relay(own)),
         Some(command) => commands::run(&args, command),
     }
 }
 
-fn daemon(args: &Args) -> ExitCode {
+/// Runs what lives until it is told to end.
+fn daemon(args: &Args, run: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
     if let Err(error) = telemetry::init(&args.telemetry) {
         print_error(&error);
         return ExitCode::FAILURE;
     }
-    match app::run(args) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // A configuration with several problems has one on each line.

@@ -3,6 +3,7 @@
 //! Never stops at the first problem.
 
 mod home;
+mod runtime;
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use proto_ipam::tombstone;
 use toml::Spanned;
 
 use home::{Home, kubernetes, rack};
+use runtime::runtime;
 
 use super::file::{Daemon, File, PoolSection, ProbeSection, RouteSection, RuleSection, Text};
 use super::overrides::Overrides;
@@ -60,15 +62,14 @@ pub(super) fn check(
         (None, None) => Home::Missing,
     };
     let (pools, sections) = pools(file, home, problems);
-    let rules = file
-        .rules
-        .iter()
-        .filter_map(|section| rule(section.get_ref(), problems))
-        .collect();
+    let rules = file.rules.iter();
+    let rules = rules.filter_map(|section| rule(section.get_ref(), problems));
+    let rules = rules.collect();
     let daemon = file.daemon.as_ref()?;
     let node = node(daemon, given, problems);
     let audit_keep = duration("", "audit_keep", daemon.audit_keep.as_ref(), problems);
     let probe = probe(&daemon.probe, problems);
+    let runtime = runtime(daemon, kubernetes.is_some(), problems);
     let metrics = match &given.overrides.metrics {
         Some(told) => told.address().cloned(),
         None => metrics(daemon.metrics.as_ref(), problems),
@@ -106,6 +107,7 @@ pub(super) fn check(
         store,
         spool,
         cni_results,
+        runtime,
         metrics,
         probe,
         kubernetes,

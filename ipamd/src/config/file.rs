@@ -34,6 +34,8 @@ pub(crate) struct Daemon {
     pub(crate) store: Option<Text>,
     pub(crate) spool: Option<Text>,
     pub(crate) cni_results: Option<Text>,
+    pub(crate) runtime: Option<Text>,
+    pub(crate) runtime_check: Option<Text>,
     pub(crate) metrics: Option<Text>,
     pub(crate) audit_keep: Option<Text>,
     pub(crate) refuse_when_exhausted: Option<bool>,

@@ -71,6 +71,46 @@ fn least_file_gets_the_documented_defaults() {
 }
 
 #[test]
+fn sandboxes_are_compared_in_a_cluster_and_where_a_runtime_is_named() {
+    let relay = RuntimeSettings {
+        socket: RELAY_SOCKET.into(),
+        check: DEFAULT_RUNTIME_CHECK,
+    };
+    let alone = "rack = \"a\"\n";
+    let cluster = "[kubernetes]\n";
+    let own = "runtime = \"/run/crio/crio.sock\"\nruntime_check = \"2s\"\n";
+    let crio = RuntimeSettings {
+        socket: "/run/crio/crio.sock".into(),
+        check: Duration::from_secs(2),
+    };
+    for (text, expected) in [
+        (alone.to_owned(), None),
+        (cluster.to_owned(), Some(relay)),
+        (format!("runtime = \"\"\n{cluster}"), None),
+        (format!("{own}{cluster}"), Some(crio.clone())),
+        (format!("{own}{alone}"), Some(crio)),
+    ] {
+        assert_eq!(read(&text).unwrap().runtime, expected, "{text}");
+    }
+    let (old, new) = (
+        read(alone).unwrap(),
+        read(&format!("{own}{alone}")).unwrap(),
+    );
+    assert_eq!(
+        old.needs_restart(&new),
+        ["runtime changes from none to /run/crio/crio.sock, every 2s"]
+    );
+    for (line, words) in [
+        ("runtime = \"crio.sock\"", "not an absolute path"),
+        ("runtime_check = \"1ms\"", "not between 1s and 1h"),
+        ("runtime_check = \"often\"", "runtime_check"),
+    ] {
+        let problem = read(&format!("{line}\n{alone}")).unwrap_err().to_string();
+        assert!(problem.contains(words), "{problem}");
+    }
+}
+
+#[test]
 fn metrics_may_be_none_and_periods_may_be_words() {
     let config = read("rack = \"a\"\nmetrics = \"\"\naudit_keep = \"forever\"\n").unwrap();
     assert_eq!(config.metrics, None);

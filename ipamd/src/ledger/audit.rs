@@ -142,6 +142,13 @@ pub(super) fn prune(store: &Store, limit: Timestamp) -> Result<Writes, EngineErr
     Ok(writes)
 }
 
+/// How what an identity had last came to its end, in sentences: a Pod's addresses ended together.
+pub(super) fn last(log: &[AuditEntry]) -> impl Iterator<Item = String> {
+    let end = log.last().map(|line| line.to);
+    let together = log.iter().filter(move |line| Some(line.to) == end);
+    together.map(AuditEntry::told)
+}
+
 /// A line with the times of the wall clock.
 pub(super) fn show(line: &mut AuditEntry, clock: &ClockBase) {
     line.from = clock.to_wall(line.from);

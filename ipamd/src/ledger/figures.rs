@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::garbage::Findings;
+
 /// One number that only grows.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
@@ -115,6 +117,16 @@ pub(crate) struct Figures {
     pub(crate) adopted: Gauge,
     /// Attachments of the book for which there is no port, as of the last look.
     pub(crate) without_port: Gauge,
+    /// Comparisons of the runtime's sandboxes with the book.
+    pub(crate) comparisons: Counter,
+    /// Comparisons that were none: the runtime did not answer, or its answer cannot be whole.
+    pub(crate) comparison_failures: Counter,
+    /// Attachments ended because their sandbox was gone.
+    pub(crate) sandboxless_ended: Counter,
+    /// What the last comparison found, to be looked at.
+    pub(crate) garbage: Gauge,
+    /// The same in words.
+    pub(crate) garbage_findings: Findings,
     /// Findings of the start.
     pub(crate) findings: Gauge,
 }

@@ -230,7 +230,7 @@ impl LedgerHandle {
     /// What an identity has, had, and would get next.
     pub(crate) async fn why(&self, identity: Identity) -> Result<Why, Unavailable> {
         let asked = identity.clone();
-        let (bindings, story, clock) = self
+        let (bindings, mut story, clock) = self
             .tell(Access::Read, move |book| {
                 (
                     book.shown(book.book().why(&asked)),
@@ -243,6 +243,7 @@ impl LedgerHandle {
         for line in &mut log {
             super::audit::show(line, &clock);
         }
+        story.extend(super::audit::last(&log));
         Ok(Why {
             bindings,
             log,
@@ -284,6 +285,7 @@ impl LedgerHandle {
             })
             .await?;
         let records = known.len() as u64;
+        findings.extend(self.figures.garbage_findings.lines());
         findings.extend(self.storage.differences(known).await?);
         Ok(Fsck { records, findings })
     }
@@ -395,7 +397,7 @@ impl LedgerHandle {
         .await
     }
 
-    async fn tell<T: Send + 'static>(
+    pub(super) async fn tell<T: Send + 'static>(
         &self,
         access: Access,
         work: impl FnOnce(&mut Transaction<'_>) -> T + Send + 'static,

@@ -114,10 +114,14 @@ impl Offline {
     /// # Errors
     /// When the log cannot be read.
     pub(crate) fn why(&self, identity: Identity) -> Result<Why, ReadLogError> {
+        let bindings = self.shown(self.book.why(&identity));
+        let mut story = self.book.story(&identity, self.clock.book);
+        let log = self.log(Query::Identity { identity })?;
+        story.extend(audit::last(&log));
         Ok(Why {
-            bindings: self.shown(self.book.why(&identity)),
-            story: self.book.story(&identity, self.clock.book),
-            log: self.log(Query::Identity { identity })?,
+            bindings,
+            log,
+            story,
         })
     }
 

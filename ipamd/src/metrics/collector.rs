@@ -86,7 +86,7 @@ fn pools(encoder: &mut DescriptorEncoder<'_>, status: &LedgerStatus) -> Result<(
 
 type Read<T> = fn(&Figures) -> &T;
 
-const COUNTERS: [(&str, &str, Read<Counter>); 11] = [
+const COUNTERS: [(&str, &str, Read<Counter>); 14] = [
     ("commits", "Commits that are on the disk", |f| &f.commits),
     ("commit_failures", "Commits that failed", |f| {
         &f.commit_failures
@@ -130,9 +130,24 @@ const COUNTERS: [(&str, &str, Read<Counter>); 11] = [
         "Times the store was opened anew after a failed write",
         |f| &f.reopened,
     ),
+    (
+        "sandbox_comparisons",
+        "Comparisons of the runtime's sandboxes with the book",
+        |f| &f.comparisons,
+    ),
+    (
+        "sandbox_comparison_failures",
+        "Comparisons that were none: the runtime did not answer, or not in whole",
+        |f| &f.comparison_failures,
+    ),
+    (
+        "ended_attachments_without_sandbox",
+        "Attachments that ended because their sandbox was gone without a DEL",
+        |f| &f.sandboxless_ended,
+    ),
 ];
 
-const GAUGES: [(&str, &str, Option<&Unit>, Read<Gauge>); 7] = [
+const GAUGES: [(&str, &str, Option<&Unit>, Read<Gauge>); 8] = [
     ("store_records", "Records in the store", None, |f| {
         &f.records
     }),
@@ -165,6 +180,12 @@ const GAUGES: [(&str, &str, Option<&Unit>, Read<Gauge>); 7] = [
         "Attachments for which there is no port on the node, as of the last look",
         None,
         |f| &f.without_port,
+    ),
+    (
+        "sandbox_findings",
+        "What did not fit at the last comparison of sandboxes and book; log and fsck name each",
+        None,
+        |f| &f.garbage,
     ),
     (
         "recovery_findings",

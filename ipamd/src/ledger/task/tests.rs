@@ -434,6 +434,22 @@ async fn a_tombstone_is_released_while_the_daemon_runs_and_never_after_a_newer_a
 }
 
 #[tokio::test]
+async fn a_tombstone_of_an_attachment_that_nobody_knows_is_spent_whatever_its_age() {
+    let node = Node::new();
+    node.serve(async |handle| {
+        let old = node.leave_tombstone("unknown");
+        let long_ago = std::time::UNIX_EPOCH;
+        let file = fs::File::options().write(true).open(&old).unwrap();
+        file.set_modified(long_ago).unwrap();
+        add(&handle, "prod/web", "s1").await;
+        assert!(!old.exists());
+        assert_eq!(handle.figures().tombstones.get(), 1);
+        assert_eq!(handle.fsck().await.unwrap().findings, Vec::<String>::new());
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tombstones_of_the_time_without_a_daemon_are_released_at_the_start() {
     let node = Node::new();
     let address = node
