@@ -20,6 +20,15 @@ pub const SIGNALS_UNHEALTHY: &str = "SignalsUnhealthy";
 /// Reason of [`HEALTHY`]: no signal is known to be unhealthy, and not all are known.
 pub const SIGNALS_UNKNOWN: &str = "SignalsUnknown";
 
+/// Type: a pool can be used as it is written.
+pub const ACCEPTED: &str = "Accepted";
+
+/// Reason of [`ACCEPTED`]: nothing speaks against it.
+pub const VALID: &str = "Valid";
+
+/// Reason of [`ACCEPTED`]: it contradicts itself, or another pool of its rack.
+pub const CONTRADICTORY: &str = "Contradictory";
+
 /// One aspect of an object's state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -30,8 +30,13 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "node-agent-controllers",
+        &["ipamd-core", "ipamd-daemon", "proto-crd", "proto-ids"],
+    ),
+    (
         "node-agent",
         &[
+            "node-agent-controllers",
             "ipamd-daemon",
             "cni-neigh",
             "proto-crd",
@@ -68,6 +73,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("cni-datapath", &["kube", "tonic"]),
     ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
     ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
+    ("node-agent-controllers", &["k8s-cri", "nix"]),
     ("install-init", &["tokio", "kube"]),
     ("tests", &["kube-runtime", "rtnetlink", "netlink-sys"]),
     ("tests-testbed", &["rtnetlink", "netlink-sys"]),

@@ -1,0 +1,159 @@
+//! One pass over all claims: what is to be done about which, as far as the views tell. Pure; every instant is passed in.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::decide::{Deed, Facts, OwnerFact, PodSight, decide};
+use super::fence::NodeSight;
+use super::owner::{self, Wish};
+use super::patience::Patience;
+use super::view::{BindingView, ClaimView};
+use crate::lean::{NodeView, SetView};
+use crate::pool::{DEFAULT_REST, PoolView};
+use crate::world::{Key, World};
+
+/// Since when things are as they are.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    /// Nodes that are not there.
+    missing: Patience<String>,
+    /// Fence marks: of which claim, set when.
+    marks: Patience<(String, Timestamp)>,
+    /// Ordinals that their owner does not want.
+    unwanted: Patience<(Key, i64)>,
+}
+
+/// One instant by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// For durations.
+    pub(super) at: Instant,
+    /// For people.
+    pub(super) wall: Timestamp,
+}
+
+/// What follows from a pass.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// By the claim's name.
+    pub(super) deeds: Vec<(String, Deed)>,
+    /// Something is to be looked at again though nothing changes.
+    pub(super) is_waiting: bool,
+}
+
+/// Live reads, in place of the views.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Nodes that were asked for, by name.
+    pub(super) nodes: BTreeMap<String, Option<NodeView>>,
+    /// `StatefulSet`s that were asked for.
+    pub(super) sets: BTreeMap<Key, Option<SetView>>,
+    /// Whether there are Pods of these names.
+    pub(super) pods: BTreeMap<Key, bool>,
+}
+
+impl Memory {
+    /// Looks at every claim.
+    pub(super) fn plan(&mut self, world: &World, now: Moment) -> Plan {
+        let mut plan = Plan::default();
+        let nodes = world.nodes.items();
+        for (name, claim) in world.claims.items() {
+            let node = match nodes.get(&claim.node) {
+                Some(node) => NodeSight::There(node),
+                None => NodeSight::Missing(self.missing.seen(claim.node.clone(), now.at)),
+            };
+            let marked = match &claim.fenced {
+                Some(mark) => self.marks.seen((claim.uid.clone(), mark.at.0), now.at),
+                None => Duration::ZERO,
+            };
+            let owner = claim.binding.as_deref().and_then(|binding| {
+                let (key, ordinal) = asked(binding)?;
+                let wish = owner::wish(&key, ordinal, world.sets.items().get(&key).copied());
+                let unwanted = match wish {
+                    Wish::Wanted => Duration::ZERO,
+                    Wish::Unwanted { .. } => self.unwanted.seen((key, ordinal), now.at),
+                };
+                Some(OwnerFact { wish, unwanted })
+            });
+            let is_unwanted = owner
+                .as_ref()
+                .is_some_and(|owner| owner.wish != Wish::Wanted);
+            plan.is_waiting |=
+                is_unwanted || claim.fenced.is_some() || matches!(node, NodeSight::Missing(_));
+            let facts = Facts {
+                node,
+                owner,
+                pod: PodSight::Unasked,
+                marked,
+                rest: rest(claim, world.pools.items()),
+                wall: now.wall,
+            };
+            if let Some(deed) = decide(claim, &facts) {
+                plan.deeds.push((name.clone(), deed));
+            }
+        }
+        self.missing.end_pass();
+        self.marks.end_pass();
+        self.unwanted.end_pass();
+        plan
+    }
+
+    /// Decides again, by live reads; what was not read is as the views say.
+    pub(super) fn confirm(
+        &self,
+        claim: &ClaimView,
+        world: &World,
+        live: &Live,
+        now: Moment,
+    ) -> Option<Deed> {
+        let node = live.nodes.get(&claim.node).map(Option::as_ref);
+        let node = match node.unwrap_or_else(|| world.nodes.items().get(&claim.node)) {
+            Some(node) => NodeSight::There(node),
+            None => NodeSight::Missing(self.missing.known(&claim.node, now.at)),
+        };
+        let mark = claim.fenced.as_ref();
+        let owner = claim.binding.as_deref().and_then(|binding| {
+            let (key, ordinal) = asked(binding)?;
+            let read = live.sets.get(&key).copied();
+            let set = read.unwrap_or_else(|| world.sets.items().get(&key).copied());
+            let wish = owner::wish(&key, ordinal, set);
+            let unwanted = self.unwanted.known(&(key, ordinal), now.at);
+            Some(OwnerFact { wish, unwanted })
+        });
+        let pod = claim
+            .binding
+            .as_deref()
+            .and_then(|binding| live.pods.get(binding.pod.as_ref()?));
+        let facts = Facts {
+            node,
+            owner,
+            pod: match pod {
+                None => PodSight::Unasked,
+                Some(true) => PodSight::There,
+                Some(false) => PodSight::Gone,
+            },
+            marked: mark.map_or(Duration::ZERO, |mark| {
+                self.marks.known(&(claim.uid.clone(), mark.at.0), now.at)
+            }),
+            rest: rest(claim, world.pools.items()),
+            wall: now.wall,
+        };
+        decide(claim, &facts)
+    }
+}
+
+/// The owner that can be asked about a binding, and the ordinal.
+pub(super) fn asked(binding: &BindingView) -> Option<(Key, i64)> {
+    let (key, owner) = binding.owner_key()?;
+    Some((key, owner::ordinal(owner)?))
+}
+
+fn rest(claim: &ClaimView, pools: &BTreeMap<String, PoolView>) -> Duration {
+    let pool = pools.get(&claim.pool);
+    pool.map_or(DEFAULT_REST, |pool| pool.rest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,285 @@
+use kube::runtime::watcher::Event;
+use proto_crd::claim::{Claim, Mark};
+use proto_crd::names;
+use proto_crd::pool::Pool;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::world::World;
+
+/// A world, and a clock.
+struct Scene {
+    world: World,
+    memory: Memory,
+    now: Moment,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let pool = json!({
+            "metadata": {"name": "p"},
+            "spec": {"network": "external", "rack": "a", "subnet": "10.0.0.0/24", "quarantine": "1m"},
+        });
+        let pool: Pool = serde_json::from_value(pool).unwrap();
+        let mut world = World::default();
+        world
+            .pools
+            .apply(Event::Apply(("p".to_owned(), (&pool).into())));
+        let now = Moment {
+            at: Instant::now(),
+            wall: Timestamp::from_second(1_000_000).unwrap(),
+        };
+        Self {
+            world,
+            memory: Memory::default(),
+            now,
+        }
+    }
+
+    fn node(&mut self, uid: &str) {
+        let node = NodeView {
+            uid: uid.to_owned(),
+            is_out_of_service: false,
+        };
+        self.world
+            .nodes
+            .apply(Event::Apply(("n1".to_owned(), node)));
+    }
+
+    fn no_node(&mut self) {
+        let nothing = NodeView {
+            uid: String::new(),
+            is_out_of_service: false,
+        };
+        self.world
+            .nodes
+            .apply(Event::Delete(("n1".to_owned(), nothing)));
+    }
+
+    fn set(&mut self, replicas: i64) {
+        let set = SetView { start: 0, replicas };
+        let key = ("shop".to_owned(), "db".to_owned());
+        self.world.sets.apply(Event::Apply((key, set)));
+    }
+
+    /// A claim of n1's first Node.
+    fn claim(&mut self, spec: &Value) {
+        let mut all = json!({
+            "pool": "p", "network": "external", "rack": "a", "address": "10.0.0.5", "node": "n1", "epoch": 1,
+        });
+        for (key, value) in spec.as_object().unwrap() {
+            all[key] = value.clone();
+        }
+        let claim = json!({
+            "metadata": {
+                "name": "p.10.0.0.5", "uid": "c1", "resourceVersion": "1", "finalizers": [names::CLAIM_FINALIZER],
+                "annotations": {names::NODE_UID_ANNOTATION: "u1"},
+            },
+            "spec": all,
+        });
+        let claim: Claim = serde_json::from_value(claim).unwrap();
+        self.world
+            .claims
+            .apply(Event::Apply(("p.10.0.0.5".to_owned(), (&claim).into())));
+    }
+
+    /// What one pass says, so long after the last.
+    fn pass(&mut self, seconds: u64) -> Option<Deed> {
+        let passed = Duration::from_secs(seconds);
+        self.now = Moment {
+            at: self.now.at + passed,
+            wall: self.now.wall + passed,
+        };
+        let mut plan = self.memory.plan(&self.world, self.now);
+        plan.deeds.pop().map(|(_, deed)| deed)
+    }
+
+    fn confirm(&self, live: &Live) -> Option<Deed> {
+        let claim = &self.world.claims.items()["p.10.0.0.5"];
+        self.memory.confirm(claim, &self.world, live, self.now)
+    }
+}
+
+fn fenced() -> Value {
+    let mark = Mark {
+        reason: "Node n1 was deleted".to_owned(),
+        by: names::CONTROLLERS_ACCOUNT.to_owned(),
+        at: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::UNIX_EPOCH),
+    };
+    json!(mark)
+}
+
+fn held() -> Value {
+    json!({
+        "identity": "shop/db-2", "mac": "02:00:00:00:00:01", "addresses": ["10.0.0.5"], "attached": false,
+        "origin": {"kind": "Pod", "pod": "shop/db-2"}, "hold": "forever",
+        "owner": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "s1", "ordinal": 2},
+    })
+}
+
+#[test]
+fn a_node_must_be_missing_in_every_pass_for_a_minute() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    assert_eq!(scene.pass(0), None);
+    assert_eq!(scene.pass(59), None);
+    // It is back for one pass: the time begins anew.
+    scene.node("u1");
+    assert_eq!(scene.pass(1), None);
+    scene.no_node();
+    assert_eq!(scene.pass(1), None);
+    assert_eq!(scene.pass(59), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Fence { .. })));
+}
+
+#[test]
+fn a_mark_must_be_seen_for_half_a_minute_and_a_new_one_counts_from_its_own_start() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    scene.pass(0);
+    scene.pass(60);
+    scene.claim(&json!({"fenced": fenced()}));
+    assert_eq!(scene.pass(1), None);
+    let mut later = fenced();
+    later["at"] = "2020-01-01T00:00:00Z".into();
+    scene.claim(&json!({"fenced": later}));
+    assert_eq!(scene.pass(29), None);
+    assert_eq!(scene.pass(29), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Discard { .. })));
+}
+
+#[test]
+fn an_address_in_use_rests_as_its_pool_says_before_it_goes() {
+    let mut scene = Scene::new();
+    let mut passing = held();
+    passing
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| key != "owner");
+    passing["hold"] = "none".into();
+    passing["attached"] = true.into();
+    scene.claim(&json!({"fenced": fenced(), "binding": passing}));
+    scene.pass(0);
+    assert_eq!(scene.pass(59), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Discard { .. })));
+}
+
+#[test]
+fn an_ordinal_must_be_unwanted_in_every_pass_for_half_a_minute() {
+    let mut scene = Scene::new();
+    scene.node("u1");
+    scene.claim(&json!({"binding": held()}));
+    scene.set(2);
+    assert_eq!(scene.pass(0), None);
+    assert_eq!(scene.pass(29), None);
+    scene.set(3);
+    assert_eq!(scene.pass(1), None);
+    scene.set(2);
+    assert_eq!(scene.pass(1), None);
+    assert_eq!(scene.pass(29), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Release { .. })));
+}
+
+#[test]
+fn what_is_read_live_goes_before_what_the_watches_show() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    scene.pass(0);
+    let fence = scene.pass(60);
+    assert!(matches!(fence, Some(Deed::Fence { .. })));
+    assert_eq!(scene.confirm(&Live::default()), fence);
+    let live = |uid: Option<&str>| Live {
+        nodes: [(
+            "n1".to_owned(),
+            uid.map(|uid| NodeView {
+                uid: uid.to_owned(),
+                is_out_of_service: false,
+            }),
+        )]
+        .into(),
+        ..Live::default()
+    };
+    assert_eq!(scene.confirm(&live(None)), fence);
+    assert_eq!(scene.confirm(&live(Some("u1"))), None);
+    // Another one: to be marked too, but for another reason, so in another pass.
+    let other = scene.confirm(&live(Some("u2")));
+    assert!(other.is_some() && other != fence);
+
+    // A view that is behind shows an earlier Node than the claim's.
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    scene.node("u0");
+    assert!(matches!(scene.pass(0), Some(Deed::Fence { .. })));
+    assert_eq!(scene.confirm(&live(Some("u1"))), None);
+}
+
+#[test]
+fn a_live_set_that_wants_the_ordinal_keeps_it() {
+    let mut scene = Scene::new();
+    scene.node("u1");
+    scene.claim(&json!({"binding": held()}));
+    scene.pass(0);
+    let release = scene.pass(30);
+    assert_eq!(
+        release,
+        Some(Deed::Release {
+            reason: "StatefulSet shop/db was deleted".to_owned()
+        })
+    );
+    let key = ("shop".to_owned(), "db".to_owned());
+    for (set, deed) in [
+        (None, release),
+        (
+            Some(SetView {
+                start: 0,
+                replicas: 3,
+            }),
+            None,
+        ),
+    ] {
+        let live = Live {
+            sets: [(key.clone(), set)].into(),
+            ..Live::default()
+        };
+        assert_eq!(scene.confirm(&live), deed, "{set:?}");
+    }
+}
+
+/// How long a pass takes over the claims of a large cluster; `cargo test --release -- --ignored --nocapture a_pass`.
+#[test]
+#[ignore = "a measurement"]
+fn a_pass_over_a_hundred_thousand_claims() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({"binding": held()}));
+    let claim = scene.world.claims.items()["p.10.0.0.5"].clone();
+    for n in 0..100_000 {
+        let claim = ClaimView {
+            node: format!("n{}", n % 10_000),
+            uid: format!("c{n}"),
+            ..claim.clone()
+        };
+        scene
+            .world
+            .claims
+            .apply(Event::Apply((format!("p.{n}"), claim)));
+    }
+    for n in 0..10_000 {
+        let node = NodeView {
+            uid: "u1".to_owned(),
+            is_out_of_service: false,
+        };
+        scene
+            .world
+            .nodes
+            .apply(Event::Apply((format!("n{n}"), node)));
+    }
+    scene.set(3);
+    let began = Instant::now();
+    for _ in 0..10 {
+        scene.memory.plan(&scene.world, scene.now);
+    }
+    assert!(began.elapsed() < Duration::from_secs(60));
+    let each = began.elapsed() / 10;
+    let mut stderr = std::io::stderr();
+    std::io::Write::write_fmt(&mut stderr, format_args!("a pass takes {each:?}\n")).unwrap();
+}

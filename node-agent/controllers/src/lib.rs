@@ -1,0 +1,123 @@
+//! The cluster's controllers, hosted by the agents of a few nodes; one of them leads.
+//!
+//! Each looks at the world ([`World`](world::World), by watches), decides (pure), asks the API server again where an old view could do
+//! harm, and writes. **Always holds:** nothing is written but under a [`Term`](term::Term), paced, at the version that was looked at; a
+//! controller has no other way. Crashing at any step, or two leaders for a moment, leaves nothing half done that the next pass does
+//! not finish.
+
+mod claim;
+mod election;
+mod lean;
+mod metrics;
+mod pool;
+mod read;
+mod reign;
+mod term;
+mod world;
+mod write;
+
+use std::sync::Arc;
+
+use ipamd_daemon::Tasks;
+use ipamd_daemon::readiness::Readiness;
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use claim::Claims;
+use election::Election;
+pub use metrics::ControllersMetrics;
+use pool::Pools;
+use read::Reader;
+use reign::Reign;
+use term::Term;
+use world::Watch;
+use write::Writer;
+
+/// What the controllers work with.
+pub struct Controllers {
+    /// The way to the API server, under the controllers' identity. Its reads must wait for as long as a watch is silent.
+    pub client: Client,
+    /// Where Berth's own objects are.
+    pub namespace: String,
+    /// The node this process runs on: for the Lease only.
+    pub node: String,
+    /// Follows the Lease.
+    pub readiness: Arc<Readiness>,
+    /// What is counted.
+    pub metrics: ControllersMetrics,
+}
+
+/// Starts to stand for election, and to work whenever it is won.
+pub fn spawn_controllers(tasks: &Tasks, controllers: Controllers) {
+    let (election, standing) = Election::new(
+        controllers.client.clone(),
+        &controllers.namespace,
+        &controllers.node,
+        Arc::clone(&controllers.readiness),
+        controllers.metrics.clone(),
+    );
+    let token = tasks.token();
+    tasks.spawn("election", election.run(token.clone()));
+    tasks.spawn("controllers", run(controllers, standing, token));
+}
+
+async fn run(
+    controllers: Controllers,
+    mut standing: watch::Receiver<Option<Term>>,
+    stop: CancellationToken,
+) {
+    // All terms share it: the pace is the process's.
+    let writer = Writer::new(controllers.client.clone(), controllers.metrics.clone());
+    loop {
+        let term = tokio::select! {
+            () = stop.cancelled() => return,
+            term = standing.wait_for(Option::is_some) => term.map(|term| term.clone()),
+        };
+        let Ok(term) = term else {
+            // The election ends only with the process.
+            return stop.cancelled().await;
+        };
+        let Some(term) = term else { continue };
+        let reign = Reign::new(term, standing.clone(), stop.clone());
+        controllers.lead(writer.clone(), &reign).await;
+        info!(term = reign.term().number(), "controllers stopped");
+        let over = reign.term().number();
+        let next = |term: &Option<Term>| term.as_ref().is_none_or(|term| term.number() != over);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = standing.wait_for(next) => {}
+        }
+    }
+}
+
+impl Controllers {
+    /// Works through one term. What was seen in an earlier one is not trusted.
+    async fn lead(&self, writer: Writer, reign: &Reign) {
+        let client = || self.client.clone();
+        let (watch, world) = Watch::new(client(), &self.namespace, self.metrics.clone());
+        let claims = Claims {
+            reader: Reader::new(client()),
+            writer: writer.clone(),
+            world: world.clone(),
+            namespace: self.namespace.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let pools = Pools {
+            writer,
+            world,
+            namespace: self.namespace.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let (claims, pools) = (claims.run(reign.clone()), pools.run(reign.clone()));
+        let work = async {
+            tokio::join!(claims, pools);
+        };
+        tokio::select! {
+            // Four lists and their parsers: large, and made once a term.
+            () = Box::pin(watch.run()) => {}
+            () = Box::pin(work) => {}
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What the controllers count. Labels are closed sets.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::write::WriteKind;
+
+/// Leadership, passes and writes. Clones count into the same.
+#[derive(Clone, Debug, Default)]
+pub struct ControllersMetrics {
+    leader: Gauge,
+    term: Gauge,
+    terms: Counter,
+    passes: Family<PassLabels, Counter>,
+    writes: Family<WriteLabels, Counter>,
+    relists: Counter,
+}
+
+/// A controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+pub(crate) enum Controller {
+    claim,
+    pool,
+}
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+pub(crate) enum PassResult {
+    done,
+    failed,
+}
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+pub(crate) enum WriteResult {
+    done,
+    overtaken,
+    refused,
+    unanswered,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    controller: Controller,
+    result: PassResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    kind: WriteKind,
+    result: WriteResult,
+}
+
+impl EncodeLabelValue for WriteKind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let text = match self {
+            Self::Fence => "fence",
+            Self::Unfence => "unfence",
+            Self::Release => "release",
+            Self::Unrelease => "unrelease",
+            Self::DeleteClaim => "delete_claim",
+            Self::FinishClaim => "finish_claim",
+            Self::PoolStatus => "pool_status",
+        };
+        text.encode(encoder)
+    }
+}
+
+impl ControllersMetrics {
+    /// Registers all of them.
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "controllers_leader",
+            "1 while this process leads the controllers",
+            metrics.leader.clone(),
+        );
+        registry.register(
+            "controllers_term",
+            "Number of the term that this process leads in, else 0",
+            metrics.term.clone(),
+        );
+        registry.register(
+            "controllers_terms",
+            "Terms that this process has won",
+            metrics.terms.clone(),
+        );
+        registry.register(
+            "controllers_passes",
+            "Passes of a controller over all it looks at",
+            metrics.passes.clone(),
+        );
+        registry.register(
+            "controllers_writes",
+            "Writes of the controllers; overtaken: somebody had changed the object",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "controllers_lists",
+            "Lists that watches began with",
+            metrics.relists.clone(),
+        );
+        metrics
+    }
+
+    /// A term was won, or is over.
+    pub(crate) fn leads(&self, term: Option<u64>) {
+        self.leader.set(term.is_some().into());
+        let number = term.and_then(|number| number.try_into().ok());
+        self.term.set(number.unwrap_or_default());
+        if term.is_some() {
+            self.terms.inc();
+        }
+    }
+
+    /// A controller has looked at everything.
+    pub(crate) fn passed(&self, controller: Controller, result: PassResult) {
+        let labels = PassLabels { controller, result };
+        self.passes.get_or_create(&labels).inc();
+    }
+
+    /// A write has ended.
+    pub(crate) fn wrote(&self, kind: WriteKind, result: WriteResult) {
+        let labels = WriteLabels { kind, result };
+        self.writes.get_or_create(&labels).inc();
+    }
+
+    /// A watch began anew with a list.
+    pub(crate) fn listed(&self) {
+        self.relists.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn figures_say_who_leads_and_what_was_written() {
+        let mut registry = Registry::default();
+        let metrics = ControllersMetrics::register(&mut registry);
+        metrics.leads(Some(3));
+        metrics.wrote(WriteKind::Fence, WriteResult::done);
+        metrics.passed(Controller::claim, PassResult::done);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            "controllers_leader 1",
+            "controllers_term 3",
+            r#"controllers_writes_total{kind="fence",result="done"} 1"#,
+            r#"controllers_passes_total{controller="claim",result="done"} 1"#,
+        ] {
+            assert!(text.contains(line), "wanted {line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Reads that are consistent: what a view says is asked again before harm is done by it.
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::core::PartialObjectMeta;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+
+use crate::lean::{LeanNode, LeanSet, NodeView, SetView};
+
+/// An answer that takes longer is none.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
+
+/// Asks the API server. Reads only.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    client: Client,
+}
+
+/// Something could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// The API server said no, or did not answer.
+    #[error("reading {kind} {name}")]
+    Ask {
+        /// What.
+        kind: &'static str,
+        /// Which.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// No answer in time.
+    #[error("reading {kind} {name}: no answer within {ANSWER_LIMIT:?}")]
+    Late {
+        /// What.
+        kind: &'static str,
+        /// Which.
+        name: String,
+    },
+}
+
+impl Reader {
+    pub(crate) const fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The Node of this name, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn node(&self, name: &str) -> Result<Option<NodeView>, ReadError> {
+        let api = Api::<LeanNode>::all(self.client.clone());
+        let node = get(api, "Node", name).await?;
+        Ok(node.as_ref().map(NodeView::from))
+    }
+
+    /// The `StatefulSet`, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn set(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SetView>, ReadError> {
+        let api = Api::<LeanSet>::namespaced(self.client.clone(), namespace);
+        let set = get(api, "StatefulSet", name).await?;
+        Ok(set.as_ref().map(SetView::from))
+    }
+
+    /// Whether there is a Pod of this name.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn has_pod(&self, namespace: &str, name: &str) -> Result<bool, ReadError> {
+        let api = Api::<Pod>::namespaced(self.client.clone(), namespace);
+        let asked = tokio::time::timeout(ANSWER_LIMIT, api.get_metadata_opt(name)).await;
+        let pod: Option<PartialObjectMeta<Pod>> = answer(asked, "Pod", name)?;
+        Ok(pod.is_some())
+    }
+}
+
+async fn get<K>(api: Api<K>, kind: &'static str, name: &str) -> Result<Option<K>, ReadError>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let asked = tokio::time::timeout(ANSWER_LIMIT, api.get_opt(name)).await;
+    answer(asked, kind, name)
+}
+
+fn answer<T>(
+    asked: Result<kube::Result<T>, tokio::time::error::Elapsed>,
+    kind: &'static str,
+    name: &str,
+) -> Result<T, ReadError> {
+    let name = || name.to_owned();
+    match asked {
+        Ok(Ok(object)) => Ok(object),
+        Ok(Err(error)) => Err(ReadError::Ask {
+            kind,
+            name: name(),
+            source: match error {
+                // Its own text is its source's.
+                kube::Error::Service(source) => source,
+                other => other.into(),
+            },
+        }),
+        Err(_) => Err(ReadError::Late { kind, name: name() }),
+    }
+}

@@ -1,0 +1,336 @@
+//! The one way by which controllers change anything: under a [`Term`], paced, with preconditions, counted.
+//!
+//! **Always holds:** a write is sent only while its term stands, and its answer is believed only until then; it names UID and
+//! version of what it was decided on, so that it fails when somebody was faster. No controller has a client of its own.
+
+mod pace;
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource};
+use proto_crd::names;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::metrics::{ControllersMetrics, WriteResult};
+use crate::term::{Term, TermEnded};
+use pace::Pace;
+
+/// All controllers together. A rack of forty nodes that is fenced is some thousand marks, so half a minute; an API server
+/// takes hundreds a second.
+const WRITES_PER_SECOND: u32 = 50;
+
+/// An answer that takes longer is none.
+const ANSWER_LIMIT: Duration = Duration::from_secs(8);
+
+const CONFLICT: u16 = 409;
+const NOT_FOUND: u16 = 404;
+
+/// What is written, for people and for figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum WriteKind {
+    /// A claim's fence mark, set.
+    Fence,
+    /// A claim's fence mark, removed.
+    Unfence,
+    /// A claim's release mark, set.
+    Release,
+    /// A claim's release mark, removed.
+    Unrelease,
+    /// A claim, deleted.
+    DeleteClaim,
+    /// The finalizer of a claim that is being deleted, removed.
+    FinishClaim,
+    /// A pool's status.
+    PoolStatus,
+}
+
+/// The object as it was when the write was decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Basis<'a> {
+    /// Its namespace.
+    pub(crate) namespace: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its UID.
+    pub(crate) uid: &'a str,
+    /// Its version.
+    pub(crate) version: &'a str,
+}
+
+/// Why a write was not made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    /// This process does not lead.
+    #[error(transparent)]
+    Term(#[from] TermEnded),
+    /// Somebody changed it since it was looked at.
+    #[error("{name} was changed meanwhile")]
+    Outdated {
+        /// The object.
+        name: String,
+    },
+    /// It is gone.
+    #[error("{name} is gone")]
+    Gone {
+        /// The object.
+        name: String,
+    },
+    /// The API server said no.
+    #[error("the API server refuses to change {name}: {message} ({code}){}", advice(*code))]
+    Refused {
+        /// The object.
+        name: String,
+        /// HTTP's.
+        code: u16,
+        /// Its words.
+        message: String,
+    },
+    /// It did not answer, or not in words that can be read.
+    #[error("no answer of the API server to a change of {name}")]
+    Unanswered {
+        /// The object.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The answer came too late to be believed, or not at all.
+    #[error("no answer of the API server to a change of {name} in time")]
+    Late {
+        /// The object.
+        name: String,
+    },
+}
+
+fn advice(code: u16) -> &'static str {
+    match code {
+        403 => {
+            "; the rights of the controllers come with install/manifests (rbac, policy): apply them again"
+        }
+        _ => "",
+    }
+}
+
+impl WriteError {
+    /// Whether it is worth going on with the next object: the API server answers, and this process leads.
+    pub(crate) const fn is_of_this_object(&self) -> bool {
+        matches!(
+            self,
+            Self::Outdated { .. } | Self::Gone { .. } | Self::Refused { .. }
+        )
+    }
+
+    /// Whether somebody was faster, which is no failure.
+    pub(crate) const fn is_overtaken(&self) -> bool {
+        matches!(self, Self::Outdated { .. } | Self::Gone { .. })
+    }
+}
+
+/// Writes. Clones share the pace.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    client: Client,
+    pace: Arc<Mutex<Pace>>,
+    metrics: ControllersMetrics,
+}
+
+impl Writer {
+    pub(crate) fn new(client: Client, metrics: ControllersMetrics) -> Self {
+        let pace = Pace::new(WRITES_PER_SECOND, WRITES_PER_SECOND);
+        Self {
+            client,
+            pace: Arc::new(Mutex::new(pace)),
+            metrics,
+        }
+    }
+
+    /// Changes fields of an object, if it is still as it was.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cancellation
+    /// The write may be made or not.
+    pub(crate) async fn patch<K>(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        basis: Basis<'_>,
+        fields: Value,
+    ) -> Result<(), WriteError>
+    where
+        K: Object,
+    {
+        let (api, patch) = (self.api::<K>(basis), merge(basis, fields));
+        let call = async { api.patch(basis.name, &manager(), &patch).await.map(drop) };
+        self.write(term, kind, basis, call).await
+    }
+
+    /// Changes fields of an object's status, if the object is still as it was.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cancellation
+    /// The write may be made or not.
+    pub(crate) async fn patch_status<K>(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        basis: Basis<'_>,
+        status: Value,
+    ) -> Result<(), WriteError>
+    where
+        K: Object,
+    {
+        let api = self.api::<K>(basis);
+        let patch = merge(basis, json!({ "status": status }));
+        let call = async {
+            let patched = api.patch_status(basis.name, &manager(), &patch).await;
+            patched.map(drop)
+        };
+        self.write(term, kind, basis, call).await
+    }
+
+    /// Deletes an object, if it is still as it was.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cancellation
+    /// The object may be deleted or not.
+    pub(crate) async fn delete<K>(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        basis: Basis<'_>,
+    ) -> Result<(), WriteError>
+    where
+        K: Object,
+    {
+        let api = self.api::<K>(basis);
+        let params = DeleteParams::background().preconditions(Preconditions {
+            resource_version: Some(basis.version.to_owned()),
+            uid: Some(basis.uid.to_owned()),
+        });
+        let call = async { api.delete(basis.name, &params).await.map(drop) };
+        self.write(term, kind, basis, call).await
+    }
+
+    fn api<K: Object>(&self, basis: Basis<'_>) -> Api<K> {
+        Api::namespaced(self.client.clone(), basis.namespace)
+    }
+
+    async fn write(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        basis: Basis<'_>,
+        call: impl Future<Output = kube::Result<()>>,
+    ) -> Result<(), WriteError> {
+        let turn = {
+            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.take(Instant::now())
+        };
+        tokio::time::sleep_until(turn.into()).await;
+        let permit = term.permit().await?;
+        let limit = permit.until().min(Instant::now() + ANSWER_LIMIT);
+        let name = basis.name.to_owned();
+        let outcome = match tokio::time::timeout_at(limit.into(), call).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(refused(error, name)),
+            Err(_) => Err(WriteError::Late { name }),
+        };
+        self.metrics.wrote(kind, result(&outcome));
+        outcome
+    }
+}
+
+/// What can be written: an object of a namespace.
+pub(crate) trait Object:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug
+{
+}
+
+impl<K> Object for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Debug
+{
+}
+
+/// A patch that the API server takes only for this UID at this version.
+fn merge(basis: Basis<'_>, mut fields: Value) -> Patch<Value> {
+    fields["metadata"]["uid"] = basis.uid.into();
+    fields["metadata"]["resourceVersion"] = basis.version.into();
+    Patch::Merge(fields)
+}
+
+fn manager() -> PatchParams {
+    PatchParams {
+        field_manager: Some(names::CONTROLLERS_FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+fn refused(error: kube::Error, name: String) -> WriteError {
+    match error {
+        kube::Error::Api(status) => match status.code {
+            CONFLICT => WriteError::Outdated { name },
+            NOT_FOUND => WriteError::Gone { name },
+            code => WriteError::Refused {
+                name,
+                code,
+                message: status.message.clone(),
+            },
+        },
+        // Its own text is its source's.
+        kube::Error::Service(source) => WriteError::Unanswered { name, source },
+        other => WriteError::Unanswered {
+            name,
+            source: other.into(),
+        },
+    }
+}
+
+fn result(outcome: &Result<(), WriteError>) -> WriteResult {
+    match outcome {
+        Ok(()) => WriteResult::done,
+        Err(error) if error.is_overtaken() => WriteResult::overtaken,
+        Err(WriteError::Refused { .. }) => WriteResult::refused,
+        Err(_) => WriteResult::unanswered,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_patch_names_uid_and_version() {
+        let basis = Basis {
+            namespace: "berth-system",
+            name: "p.10.0.0.1",
+            uid: "u1",
+            version: "7",
+        };
+        let fields = json!({"spec": {"fenced": null}, "metadata": {"finalizers": []}});
+        let Patch::Merge(patch) = merge(basis, fields) else {
+            panic!("no merge patch");
+        };
+        assert_eq!(
+            patch,
+            json!({
+                "spec": {"fenced": null},
+                "metadata": {"finalizers": [], "uid": "u1", "resourceVersion": "7"},
+            })
+        );
+    }
+}
