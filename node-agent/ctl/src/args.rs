@@ -2,9 +2,17 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
+use crate::fence::{FenceArgs, UnfenceArgs};
 use crate::health::HealthArgs;
+use crate::history::HistoryArgs;
+use crate::ips::IpsArgs;
 use crate::output::OutputArgs;
+use crate::pools::PoolsArgs;
+use crate::release::ReleaseArgs;
+use crate::reserve::ReserveArgs;
+use crate::why::WhyArgs;
 
 /// Asks Berth in a cluster. As a plugin of kubectl: `kubectl berth …`.
 ///
@@ -28,6 +36,24 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Say what is wrong with nodes: since when, what it means, what to do
     Health(HealthArgs),
+    /// Show how full the pools are, by network and rack, and when they will be
+    Pools(PoolsArgs),
+    /// List addresses: who has what where, and what is kept while nobody uses it
+    Ips(IpsArgs),
+    /// Say why a Pod has its addresses, or what it waits for; or why an address is whose it is
+    Why(WhyArgs),
+    /// Say who had an address when, by the logs of all nodes of its rack
+    History(HistoryArgs),
+    /// Keep an address for a Pod that is not there yet
+    Reserve(ReserveArgs),
+    /// Let an address go that is kept, after saying what that breaks
+    Release(ReleaseArgs),
+    /// Declare a node dead that is off: its addresses may be taken by others
+    Fence(FenceArgs),
+    /// Take a node's marks away: what nobody has taken is its own again
+    Unfence(UnfenceArgs),
+    /// Compare pools, claims, Pods, nodes and their books, in the whole cluster
+    Check(CheckArgs),
 }
 
 #[cfg(test)]
@@ -44,12 +70,14 @@ mod tests {
     #[test]
     fn flags_stand_before_or_after_the_command() {
         for words in [
-            ["kubectl-berth", "-n", "x", "health", "n1"],
-            ["kubectl-berth", "health", "n1", "-n", "x"],
+            ["kubectl-berth", "--berth-namespace", "x", "health", "n1"],
+            ["kubectl-berth", "health", "n1", "--berth-namespace", "x"],
         ] {
             let args = Args::parse_from(words);
-            assert_eq!(args.cluster.namespace, "x");
-            let Command::Health(health) = args.command;
+            assert_eq!(args.cluster.berth_namespace, "x");
+            let Command::Health(health) = args.command else {
+                panic!("another command");
+            };
             assert_eq!(health.nodes, ["n1"]);
         }
     }

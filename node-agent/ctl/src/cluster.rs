@@ -1,4 +1,10 @@
-//! The cluster as kubectl would find it, and what is read from it. Reads only; long lists in pages.
+//! The cluster as kubectl would find it, and what is read from it; long lists in pages.
+//!
+//! Of all the commands' code only [`marks`] writes, and only marks on claims; [`exec`] runs berth-ipamd's own commands on nodes.
+
+pub(crate) mod exec;
+pub(crate) mod marks;
+mod objects;
 
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -11,6 +17,8 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
 use proto_crd::names;
 use proto_crd::node_health::NodeHealth;
+
+pub(crate) use objects::StatefulSetSeen;
 
 /// What one answer holds: an API server gives 500 objects in well under a second.
 const PAGE: u32 = 500;
@@ -29,18 +37,27 @@ pub(crate) struct ClusterArgs {
     /// Namespace of Berth's own objects
     #[arg(
         long,
-        short,
         value_name = "NAME",
         default_value = names::NAMESPACE,
         global = true
     )]
-    pub(crate) namespace: String,
+    pub(crate) berth_namespace: String,
+}
+
+/// How the rack of a node is told.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RackArgs {
+    /// Label of the Nodes that names their rack, where the configuration names another
+    #[arg(long, value_name = "KEY", default_value = names::RACK_LABEL)]
+    pub(crate) rack_label: String,
 }
 
 /// A client of the cluster.
+#[derive(Clone)]
 pub(crate) struct Cluster {
     client: Client,
     namespace: String,
+    default_namespace: String,
 }
 
 impl Cluster {
@@ -60,10 +77,17 @@ impl Cluster {
         let config = Config::from_custom_kubeconfig(config, &options)
             .await
             .context("reading the kubeconfig")?;
+        let default_namespace = config.default_namespace.clone();
         Ok(Self {
             client: Client::try_from(config).context("making a client of the API server")?,
-            namespace: args.namespace.clone(),
+            namespace: args.berth_namespace.clone(),
+            default_namespace,
         })
+    }
+
+    /// The namespace of the kubeconfig's context, where Pods are named without one.
+    pub(crate) fn default_namespace(&self) -> &str {
+        &self.default_namespace
     }
 
     /// The reports of all nodes.
@@ -103,30 +127,55 @@ async fn pages<K: Clone + Debug>(
     what: &str,
     list: impl AsyncFn(ListParams) -> kube::Result<kube::core::ObjectList<K>>,
 ) -> Result<Vec<K>> {
+    pages_of(what, ListParams::default(), list, Some).await
+}
+
+/// All pages of a list, of each object only what `keep` makes of it: a hundred thousand Pods do not fit anywhere whole.
+async fn pages_of<K: Clone + Debug, V>(
+    what: &str,
+    params: ListParams,
+    list: impl AsyncFn(ListParams) -> kube::Result<kube::core::ObjectList<K>>,
+    keep: impl Fn(K) -> Option<V>,
+) -> Result<Vec<V>> {
     let mut all = Vec::new();
-    let mut params = ListParams::default().limit(PAGE);
+    let first = params.limit(PAGE);
+    let mut params = first.clone();
     loop {
         let page = list(params).await.map_err(|error| explain(what, error))?;
         let rest = page.metadata.continue_.filter(|token| !token.is_empty());
-        all.extend(page.items);
+        all.extend(page.items.into_iter().filter_map(&keep));
         match rest {
-            Some(token) => params = ListParams::default().limit(PAGE).continue_token(&token),
+            Some(token) => params = first.clone().continue_token(&token),
             None => return Ok(all),
         }
     }
 }
 
-/// The API server's own words, without the rest of its answer.
+/// The API server's own words, without the rest of its answer, and what to do.
 fn explain(what: &str, error: kube::Error) -> anyhow::Error {
+    explain_step("reading", what, error)
+}
+
+fn explain_step(doing: &str, what: &str, error: kube::Error) -> anyhow::Error {
     let said = match error {
         kube::Error::Api(status) if status.code == 404 => anyhow!(
-            "{}; is Berth installed there? (kubectl apply -k install/manifests)",
+            "{}; is Berth installed there, and in this version? (kubectl apply -k install/manifests)",
+            status.message
+        ),
+        kube::Error::Api(status) if status.code == 403 => anyhow!(
+            "{}; the ClusterRole berth-operator allows it, once somebody has bound it to you",
+            status.message
+        ),
+        kube::Error::Api(status) if status.code == 410 => anyhow!(
+            "{}; the list changed too much while it was read: try again",
             status.message
         ),
         kube::Error::Api(status) => anyhow!("{}", status.message),
         // Its own text is its source's.
-        kube::Error::Service(source) => anyhow::Error::from_boxed(source),
+        kube::Error::Service(source) => anyhow::Error::from_boxed(source).context(
+            "the API server cannot be reached (does kubectl get nodes work with this kubeconfig?)",
+        ),
         other => other.into(),
     };
-    said.context(format!("reading {what}"))
+    said.context(format!("{doing} {what}"))
 }

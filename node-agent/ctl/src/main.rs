@@ -1,9 +1,23 @@
-//! `kubectl berth`: what an operator asks of Berth in a cluster. Changes nothing by itself.
+//! `kubectl berth`: what an operator asks of Berth in a cluster. Changes nothing but marks on claims, and what berth-ipamd
+//! reserves when asked to.
 
+mod age;
 mod args;
+mod check;
+mod claims;
 mod cluster;
+mod fence;
 mod health;
+mod history;
+mod ipamd;
+mod ips;
 mod output;
+mod pools;
+mod range;
+mod release;
+mod reserve;
+mod seen;
+mod why;
 
 use std::process::ExitCode;
 
@@ -43,6 +57,15 @@ fn run(args: &Args, output: Output) -> Result<bool> {
         let cluster = Cluster::connect(&args.cluster).await?;
         match &args.command {
             Command::Health(args) => health::run(args, &cluster, output).await,
+            Command::Pools(args) => pools::run(args, &cluster, output).await,
+            Command::Ips(args) => ips::run(args, &cluster, output).await,
+            Command::Why(args) => why::run(args, &cluster, output).await,
+            Command::History(args) => history::run(args, &cluster, output).await,
+            Command::Reserve(args) => reserve::run(args, &cluster, output).await,
+            Command::Release(args) => release::run(args, &cluster, output).await,
+            Command::Fence(args) => fence::fence(args, &cluster, output).await,
+            Command::Unfence(args) => fence::unfence(args, &cluster, output).await,
+            Command::Check(args) => check::run(args, &cluster, output).await,
         }
     })
 }

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use k8s_openapi::jiff::Timestamp;
 use proto_crd::node_health::{Decision, Signal, SignalState};
 
-use super::view::{NodeView, short, since};
+use super::view::NodeView;
+use crate::age::{short, since};
 use crate::output::{Cell, Paint, Tone, columns};
 
 /// A line for each node, then a paragraph for everything that is not as it should be.

@@ -3,11 +3,11 @@
 //! The agent judges its signals; whether the agent itself still tells the truth, only the reader can judge: a report that
 //! has expired, or is of before a reboot, says nothing about now.
 
-use std::time::Duration;
-
 use k8s_openapi::jiff::Timestamp;
 use proto_crd::node_health::{NodeHealth, NodeHealthStatus, Signal, SignalState};
 use serde::Serialize;
+
+use crate::age::{short, since};
 
 /// What was read of a node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -113,25 +113,6 @@ fn overall(signals: &[Signal]) -> SignalState {
         SignalState::Unknown
     } else {
         SignalState::Healthy
-    }
-}
-
-/// How long ago a time was; nothing, where it is to come.
-pub(super) fn since(time: Timestamp, now: Timestamp) -> Duration {
-    now.duration_since(time)
-        .try_into()
-        .unwrap_or(Duration::ZERO)
-}
-
-/// A duration as kubectl shows ages.
-pub(super) fn short(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..120 => format!("{seconds}s"),
-        120..7_200 => format!("{minutes}m"),
-        7_200..172_800 => format!("{hours}h"),
-        _ => format!("{days}d"),
     }
 }
 

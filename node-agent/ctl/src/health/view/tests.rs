@@ -82,18 +82,3 @@ fn report_that_is_not_in_force_makes_the_node_unknown_and_says_why() {
         assert!(judge("n1", seen, at(719)).is_healthy(), "{boot_id:?}");
     }
 }
-
-#[test]
-fn ages_are_short() {
-    for (seconds, text) in [
-        (0, "0s"),
-        (119, "119s"),
-        (120, "2m"),
-        (7_199, "119m"),
-        (7_200, "2h"),
-        (200_000, "2d"),
-    ] {
-        assert_eq!(short(Duration::from_secs(seconds)), text);
-    }
-    assert_eq!(since(at(10), at(0)), Duration::ZERO);
-}

@@ -1,0 +1,69 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::claims::fixture::{at, claim};
+use crate::pools::view::tests::{pool, status};
+use crate::pools::view::views;
+
+#[test]
+fn people_see_what_is_free_until_when_and_where_the_numbers_are_from() {
+    let mut told = status(3, -60);
+    told["conditions"] = json!([{
+        "type": "Exhausting", "status": "True", "reason": "LessThanADay", "message": "It is full in 2h.",
+        "lastTransitionTime": at(-60),
+    }]);
+    let full = json!({"rack": "b", "subnet": "10.20.2.0/24", "ranges": ["10.20.2.7"]});
+    let pools = [
+        pool("external-a", &json!({}), told),
+        pool("external-b", &full, Value::Null),
+    ];
+    let claims = [claim(
+        "10.20.2.7",
+        &json!({"pool": "external-b", "rack": "b"}),
+    )];
+    let views = views(&pools, &claims, at(0));
+    let text = table(&views, at(0), Paint::NONE);
+    let lines: Vec<Vec<_>> = text
+        .lines()
+        .map(|it| it.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        lines[1..3],
+        [
+            vec![
+                "external",
+                "a",
+                "external-a",
+                "100",
+                "40",
+                "30",
+                "20",
+                "60",
+                "in",
+                "2h"
+            ],
+            vec![
+                "external",
+                "b",
+                "external-b",
+                "1",
+                "1",
+                "0",
+                "0",
+                "0",
+                "now"
+            ],
+        ],
+        "{text}"
+    );
+    for words in [
+        "Numbers of the controllers, at most 60s old.",
+        "Counted from the claims now: external-b.",
+        "external-a: Exhausting (LessThanADay) since 2025-11-21T09:59:00Z\n  It is full in 2h.",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
+    let wide = wide(&views, at(0), Paint::NONE);
+    assert!(wide.contains("10.20.1.0/24"), "{wide}");
+    assert!(wide.contains("status, 60s ago"), "{wide}");
+}
