@@ -33,6 +33,7 @@ pub struct IpamdConfig {
     node: String,
     rack: String,
     addresses: RackAddresses,
+    daemon_keys: Vec<String>,
     pool_keys: Vec<String>,
     rules: Vec<String>,
     ranges: (u8, u8),
@@ -46,6 +47,7 @@ impl IpamdConfig {
             node: node.spec_name().to_owned(),
             rack: node.rack().name().to_owned(),
             addresses: node.rack().addresses(),
+            daemon_keys: Vec::new(),
             pool_keys: Vec::new(),
             rules: vec!["namespace = \"*\"\npod = \"*-[0-9]*\"\nhold = \"forever\"".to_owned()],
             ranges: (100, 199),
@@ -74,6 +76,13 @@ impl IpamdConfig {
         self
     }
 
+    /// Adds a line of TOML before all sections, such as `audit_keep = "1d"`.
+    #[must_use]
+    pub fn daemon_key(mut self, line: &str) -> Self {
+        self.daemon_keys.push(line.to_owned());
+        self
+    }
+
     /// Puts a rule (lines of TOML) before the others.
     #[must_use]
     pub fn rule(mut self, lines: &str) -> Self {
@@ -87,6 +96,9 @@ impl IpamdConfig {
             "node = \"{}\"\nrack = \"{}\"\nsocket = \"{SOCKET}\"\nstore = \"/var/lib/berth/ipamd\"\nmetrics = \"127.0.0.1:9421\"\n",
             self.node, self.rack
         );
+        for key in &self.daemon_keys {
+            let _ = writeln!(text, "{key}");
+        }
         self.write_pools(&mut text, Owner::Rack);
         for rule in &self.rules {
             let _ = write!(text, "\n[[rule]]\n{rule}\n");

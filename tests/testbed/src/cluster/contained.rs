@@ -26,6 +26,8 @@ pub(crate) struct Program {
     name: &'static str,
     /// A word of its command line: one program may run in several roles.
     word: Option<&'static str>,
+    /// A word that another container's of the same program has.
+    without: Option<&'static str>,
 }
 
 impl Program {
@@ -33,24 +35,27 @@ impl Program {
     pub(crate) const IPAMD: Self = Self {
         name: "berth-ipamd",
         word: None,
+        without: Some("relay-sandboxes"),
     };
 
     /// The node's agent.
     pub(crate) const AGENT: Self = Self {
         name: "berth-agent",
         word: Some("--role=node"),
+        without: None,
     };
 
     /// The cluster's controllers.
     pub(crate) const CONTROLLERS: Self = Self {
         name: "berth-agent",
         word: Some("--role=controllers"),
+        without: None,
     };
 
     /// Whether a process is one, by its name and its command line as the kernel has them.
     fn is(self, name: &str, line: &str) -> bool {
         let has = |word| line.split('\0').any(|it| it == word);
-        name.trim_end() == self.name && self.word.is_none_or(has)
+        name.trim_end() == self.name && self.word.is_none_or(has) && !self.without.is_some_and(has)
     }
 }
 
@@ -157,6 +162,8 @@ mod tests {
         assert!(!Program::AGENT.is("berth-agent\n", line));
         assert!(!Program::IPAMD.is("berth-agent\n", line));
         assert!(Program::IPAMD.is("berth-ipamd\n", "berth-ipamd\0"));
+        let line = "berth-ipamd\0relay-sandboxes\0";
+        assert!(!Program::IPAMD.is("berth-ipamd\n", line));
     }
 
     #[test]
