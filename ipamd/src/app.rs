@@ -31,20 +31,40 @@ use crate::readiness::spawn_readiness;
 use crate::reload::{FileWatch, Reloader, spawn_reloader};
 use crate::sandboxes::spawn_sandboxes;
 use crate::server::{self, Service, ServiceParts};
-use crate::sync::{Cluster, EventsHandle, PodsHandle, PodsMetrics, SyncParts, spawn_sync};
+use crate::sync::{Cluster, Remembered, SyncParts, spawn_sync};
 use crate::wire::{WireHandle, spawn_wire};
+
+/// What the daemon starts with.
+struct Start {
+    config: Config,
+    file: FileWatch,
+    overrides: Overrides,
+    capabilities: BTreeSet<String>,
+    remembered: Option<Remembered>,
+}
 
 /// Runs the daemon until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let file = FileWatch::new(&args.config);
-    let config = config::load(&args.config, &args.overrides)?;
+    let mut config = config::load(&args.config, &args.overrides)?;
     let capabilities = privilege::reduce(config.probes())?;
+    let remembered = Remembered::load(&config.store, &config.settings);
+    if let Some(remembered) = &remembered {
+        config.settings = remembered.settings(&config.settings);
+    }
     log_start(&config, &capabilities);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)
         .build()?;
-    runtime.block_on(serve(config, file, args.overrides.clone(), capabilities))
+    let overrides = args.overrides.clone();
+    runtime.block_on(serve(Start {
+        config,
+        file,
+        overrides,
+        capabilities,
+        remembered,
+    }))
 }
 
 fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
@@ -67,34 +87,28 @@ fn log_start(config: &Config, capabilities: &BTreeSet<String>) {
     );
 }
 
-async fn serve(
-    config: Config,
-    file: FileWatch,
-    overrides: Overrides,
-    capabilities: BTreeSet<String>,
-) -> anyhow::Result<()> {
+async fn serve(mut start: Start) -> anyhow::Result<()> {
     let (root, mut supervisor) = Tasks::new();
     let signals = spawn_signals(&root)?;
     let groups = Groups::new(root);
-    let incoming = uds::bind(&config.socket)?.into_incoming();
-    let (ledger, task) = crate::ledger::ledger(ledger_config(&config, &overrides));
-    let metrics = Metrics::new(&ledger, &capabilities);
+    let incoming = uds::bind(&start.config.socket)?.into_incoming();
+    let (ledger, task) = crate::ledger::ledger(ledger_config(&start));
+    let metrics = Metrics::new(&ledger, &start.capabilities);
     let readiness = Arc::new(Readiness::new("recovering"));
 
-    let pods = metrics.pods.clone();
-    let cluster = cluster(&groups.parts, &config, &overrides, &ledger, pods);
-    let (rack, events, pods) = match cluster {
-        Some(Cluster { rack, events, pods }) => (Some(rack), events, pods),
-        None => (None, EventsHandle::to_nobody(), PodsHandle::of_nobody()),
-    };
+    let cluster = cluster(&groups.parts, &mut start, &ledger, &metrics);
+    let Start {
+        config, overrides, ..
+    } = start;
     let reloader = Reloader {
         config: config.clone(),
         overrides,
         ledger: ledger.clone(),
         reloads: metrics.reloads.clone(),
-        file,
-        rack,
-        events: events.clone(),
+        file: start.file,
+        rack: cluster.rack,
+        pools: cluster.pools,
+        events: cluster.events.clone(),
     };
     let (reloader, guards) = spawn_reloader(&groups.parts, reloader, signals.reloads);
     let wire = if config.probes() {
@@ -108,9 +122,9 @@ async fn serve(
         reloader,
         calls: metrics.calls.clone(),
         wire,
-        events,
-        pods,
-        capabilities: capabilities.into_iter().collect(),
+        events: cluster.events,
+        pods: cluster.pods,
+        capabilities: start.capabilities.into_iter().collect(),
     });
     if let Some(runtime) = &config.runtime {
         let ports = crate::links::by_netlink();
@@ -121,20 +135,24 @@ async fn serve(
     groups
         .ledger
         .spawn("ledger", task.run(groups.ledger.token()));
-    let stop = groups.intake.token();
+    let ended = groups.intake.token();
     groups
         .intake
-        .spawn("server", server::serve(service, incoming, stop));
+        .spawn("server", server::serve(service, incoming, ended));
 
     let outcome = tokio::select! {
         () = signals.shutdown.cancelled() => Ok(()),
         end = supervisor.unexpected_end() => Err(end.into()),
     };
+    stop(groups, &readiness).await;
+    outcome
+}
+
+async fn stop(groups: Groups, readiness: &Readiness) {
     readiness.set(Ready::No("stopping".to_owned()));
     info!("stopping");
     groups.stop().await;
     info!("stopped");
-    outcome
 }
 
 async fn spawn_metrics(
@@ -154,33 +172,32 @@ async fn spawn_metrics(
     Ok(())
 }
 
-/// What comes from the cluster; `None`: the daemon stands alone, and nothing of this runs.
-fn cluster(
-    tasks: &Tasks,
-    config: &Config,
-    overrides: &Overrides,
-    ledger: &LedgerHandle,
-    pods: PodsMetrics,
-) -> Option<Cluster> {
-    let kubernetes = config.kubernetes.as_ref()?;
+/// What comes from the cluster. Where the daemon stands alone, nothing of this runs.
+fn cluster(tasks: &Tasks, start: &mut Start, ledger: &LedgerHandle, metrics: &Metrics) -> Cluster {
+    let Some(kubernetes) = &start.config.kubernetes else {
+        return Cluster::of_nobody();
+    };
+    let (remembered, refusals) = (start.remembered.take(), &metrics.refused_pools);
     let parts = SyncParts {
         rack_label: kubernetes.rack_label.clone(),
-        kubeconfig: overrides.kubeconfig.clone(),
-        store: config.store.clone(),
+        kubeconfig: start.overrides.kubeconfig.clone(),
+        store: start.config.store.clone(),
         ledger: ledger.clone(),
-        pods,
+        pools: remembered.map(|remembered| (remembered, refusals.clone())),
+        pods: metrics.pods.clone(),
     };
-    Some(spawn_sync(tasks, parts, kubernetes.not_asked_yet()))
+    spawn_sync(tasks, parts, kubernetes.not_asked_yet())
 }
 
-fn ledger_config(config: &Config, overrides: &Overrides) -> LedgerConfig {
+fn ledger_config(start: &Start) -> LedgerConfig {
+    let config = &start.config;
     LedgerConfig {
         settings: config.settings.clone(),
         paths: LedgerPaths {
             store: config.store.clone(),
             spool: config.spool.clone(),
             results: config.cni_results.clone(),
-            boot_id: overrides.boot_id_file.clone(),
+            boot_id: start.overrides.boot_id_file.clone(),
         },
         ports: crate::links::by_netlink(),
     }

@@ -23,6 +23,7 @@ use check::Given;
 pub(crate) use overrides::Overrides;
 pub(crate) use problem::LoadConfigError;
 use problem::Problems;
+pub(crate) use value::Period;
 
 /// Socket of the daemon where nobody says otherwise.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/berth/ipamd.sock";
@@ -41,7 +42,7 @@ const DEFAULT_METRICS: &str = "127.0.0.1:9421";
 const DEFAULT_RACK_LABEL: &str = proto_crd::names::RACK_LABEL;
 const DEFAULT_AUDIT_KEEP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Neighbours forget an ARP entry within minutes; switches commonly within five.
-const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);
 
 /// What the daemon was told.
 #[derive(Clone, Debug)]
@@ -64,7 +65,8 @@ pub(crate) struct Config {
     pub(crate) probe: WireSettings,
     /// What is read from the cluster; `None`: nothing, the daemon stands alone.
     pub(crate) kubernetes: Option<Kubernetes>,
-    /// What the book works by; with [`Self::kubernetes`] without a rack, until the cluster was asked.
+    /// What the book works by; with [`Self::kubernetes`] without a rack, and where nothing else is written without pools, until
+    /// the cluster was asked.
     pub(crate) settings: ValidSettings,
 }
 
@@ -96,7 +98,7 @@ impl Config {
         let mut pools = settings.pools.iter();
         match self.kubernetes {
             None => pools.any(|pool| pool.probe && settings.uses(pool)),
-            Some(_) => settings.pools.is_empty() || pools.any(|pool| pool.probe),
+            Some(_) => settings.claiming || pools.any(|pool| pool.probe),
         }
     }
 
@@ -129,6 +131,20 @@ impl Config {
             label.unwrap_or("none").to_owned()
         };
         compare("kubernetes.rack_label", label(self), label(new));
+        let source = |claiming: bool| {
+            let source = if claiming {
+                "the cluster's Pool objects"
+            } else {
+                "[[pool]] sections"
+            };
+            source.to_owned()
+        };
+        // Whose addresses an open book hands out cannot change under it.
+        compare(
+            "where pools come from",
+            source(was.claiming),
+            source(will.claiming),
+        );
         let runtime = |config: &Self| {
             let runtime = config.runtime.as_ref();
             runtime.map_or_else(

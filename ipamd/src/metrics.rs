@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) wire: WireMetrics,
     /// The Pods of this node.
     pub(crate) pods: PodsMetrics,
+    /// Pools that are not used as they are written.
+    pub(crate) refused_pools: Gauge,
     /// Reloads of the configuration, by how they went.
     pub(crate) reloads: Family<ReloadLabels, Counter>,
 }
@@ -57,6 +59,9 @@ impl Metrics {
         own.register("capability", "Kernel capabilities kept", kept);
         let reloads = Family::<ReloadLabels, Counter>::default();
         own.register("reloads", "Reloads of the configuration", reloads.clone());
+        let refused_pools = Gauge::default();
+        let help = "Pool objects of this rack that are not used as they are written";
+        own.register("refused_pools", help, refused_pools.clone());
         let calls = CallMetrics::register(own);
         let wire = WireMetrics::register(own);
         let pods = PodsMetrics::register(own);
@@ -67,6 +72,7 @@ impl Metrics {
             calls,
             wire,
             pods,
+            refused_pools,
             reloads,
         }
     }

@@ -1,14 +1,14 @@
 //! The configuration read again, when the file changes, by SIGHUP or an operator's call: applied whole or refused whole.
 //!
-//! One at a time. What was refused leaves everything as it was. The rack that a label names is put into what is in force here
-//! too, so that the ledger hears of both from one side.
+//! One at a time. What was refused leaves everything as it was. The rack that a label names, and pools that are objects of the
+//! cluster, are put into what is in force here too, so that the ledger hears of all from one side.
 
 mod file;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipamd_core::{NodeRack, ReconfigureError, ValidSettings};
+use ipamd_core::{NodeRack, ReconfigureError};
 use ipamd_daemon::{Tasks, chain};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,13 +19,15 @@ use tracing::{debug, error, info};
 use crate::config::{self, Config, LoadConfigError, Overrides};
 use crate::ledger::{LedgerError, LedgerHandle, Unavailable};
 use crate::metrics::{ReloadLabels, ReloadResult};
-use crate::sync::{EventsHandle, Topic};
+use crate::sync::{EventsHandle, PoolSource, Seen, Topic};
 use crate::wire::Guard;
 
 pub(crate) use file::FileWatch;
 
 /// A ledger that recovers cannot be told the rack; it is told when it has recovered.
 const PLACE_PAUSE: Duration = Duration::from_millis(200);
+/// A pool that is kept for the sake of addresses in use: whether they are not any more is looked at so often.
+const KEPT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a configuration was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +102,8 @@ pub(crate) struct Reloader {
     pub(crate) file: FileWatch,
     /// The rack that a label names; `None`: the configuration names it.
     pub(crate) rack: Option<watch::Receiver<NodeRack>>,
+    /// The pools that are objects of the cluster; `None`: the file has them.
+    pub(crate) pools: Option<PoolSource>,
     /// Told what is refused.
     pub(crate) events: EventsHandle,
 }
@@ -133,11 +137,17 @@ async fn run(
     let mut placed = reloader.rack.is_none();
     loop {
         let rack = reloader.rack.clone();
+        let seen = reloader.pools.as_ref().map(PoolSource::seen);
+        let is_pending = reloader.pools.as_ref().is_some_and(PoolSource::is_pending);
         let reply = tokio::select! {
             Ok(()) = signals.changed() => None,
             Some(reply) = requests.recv() => Some(reply),
             () = reloader.file.changed() => None,
-            () = moved(rack, placed) => {
+            () = moved(rack, seen, placed) => {
+                placed = reloader.place(&guards).await;
+                continue;
+            }
+            () = sleep(KEPT_PAUSE), if is_pending => {
                 placed = reloader.place(&guards).await;
                 continue;
             }
@@ -188,56 +198,88 @@ impl Reloader {
         &mut self,
         guarded: &watch::Sender<Arc<[Guard]>>,
     ) -> Result<Vec<String>, ReloadError> {
-        let mut new = config::load(&self.config.path, &self.overrides)?;
+        let new = config::load(&self.config.path, &self.overrides)?;
         let needs_restart = self.config.needs_restart(&new);
         if !needs_restart.is_empty() {
             return Err(ReloadError::NeedsRestart(needs_restart));
         }
-        new.settings = self.placed(&new);
-        let changes = self.ledger.reload(new.settings.clone()).await?;
-        guarded.send_replace(Guard::of(&new.settings));
-        self.config = new;
-        Ok(changes)
+        Ok(self.install(new, guarded).await?)
     }
 
-    /// The settings with the rack that the label names.
-    fn placed(&self, config: &Config) -> ValidSettings {
-        match &self.rack {
-            None => config.settings.clone(),
-            Some(rack) => config.settings.with_rack(rack.borrow().clone()),
+    /// Has the ledger and the wire work by a configuration with the rack that the label names, and with the cluster's pools.
+    async fn install(
+        &mut self,
+        config: Config,
+        guarded: &watch::Sender<Arc<[Guard]>>,
+    ) -> Result<Vec<String>, LedgerError<ReconfigureError>> {
+        if let Some(pools) = &mut self.pools {
+            pools.mark_seen();
+        }
+        let rack = self
+            .rack
+            .as_mut()
+            .map(|rack| rack.borrow_and_update().clone());
+        let mut stuck = Vec::new();
+        loop {
+            let (settings, plan) = match (&rack, &self.pools) {
+                (None, _) => (config.settings.clone(), None),
+                (Some(rack), None) => (config.settings.with_rack(rack.clone()), None),
+                (Some(rack), Some(pools)) => pools.compose(&config.settings, rack.clone(), &stuck),
+            };
+            let answer = if !stuck.is_empty() && settings == self.config.settings {
+                // All of it stays, which the ledger need not be told again and again.
+                Ok(Vec::new())
+            } else {
+                self.ledger.reload(settings.clone()).await
+            };
+            match (answer, &plan) {
+                // Only the pools that have them stay as they are. Each round there are fewer.
+                (Err(LedgerError::Refused(ReconfigureError::Displaces { all, .. })), Some(_))
+                    if all.iter().any(|one| !stuck.contains(one)) =>
+                {
+                    stuck.extend(all);
+                }
+                (Err(error), _) => return Err(error),
+                (Ok(changes), _) => {
+                    guarded.send_replace(Guard::of(&settings));
+                    self.config = Config { settings, ..config };
+                    if let (Some(pools), Some(plan)) = (&mut self.pools, plan) {
+                        pools.adopt(plan).await;
+                    }
+                    return Ok(changes);
+                }
+            }
         }
     }
 
-    /// Has the ledger and the wire work by the rack that the label names now. Answers whether they do.
+    /// Has rack and pools as they are now be in force. Answers whether they are.
     async fn place(&mut self, guarded: &watch::Sender<Arc<[Guard]>>) -> bool {
-        if let Some(rack) = &mut self.rack {
-            rack.mark_unchanged();
-        }
-        let settings = self.placed(&self.config);
-        match self.ledger.reload(settings.clone()).await {
+        match self.install(self.config.clone(), guarded).await {
             Ok(changes) => {
                 if !changes.is_empty() {
                     info!(changes = changes.join("; "), "node placed");
                 }
-                guarded.send_replace(Guard::of(&settings));
-                self.config.settings = settings;
                 true
             }
             Err(LedgerError::Unavailable(unavailable)) => {
-                debug!(error = %unavailable, "rack cannot be applied yet");
+                debug!(error = %unavailable, "rack and pools cannot be applied yet");
                 false
             }
             Err(LedgerError::Refused(refused)) => {
-                // Which rack it is changes nothing about what the pools have: not to be expected.
-                error!(error = %refused, "rack refused");
+                // Which rack it is changes nothing about what the pools have, and those that have something stay: not to be expected.
+                error!(error = %refused, "rack and pools refused");
                 true
             }
         }
     }
 }
 
-/// Returns when there is a rack to be applied.
-async fn moved(rack: Option<watch::Receiver<NodeRack>>, placed: bool) {
+/// Returns when there is a rack, or are pools, to be applied.
+async fn moved(
+    rack: Option<watch::Receiver<NodeRack>>,
+    seen: Option<watch::Receiver<Seen>>,
+    placed: bool,
+) {
     let Some(mut rack) = rack else {
         return std::future::pending().await;
     };
@@ -245,7 +287,15 @@ async fn moved(rack: Option<watch::Receiver<NodeRack>>, placed: bool) {
         sleep(PLACE_PAUSE).await;
         return;
     }
-    if rack.changed().await.is_err() {
-        std::future::pending::<()>().await;
+    let listed = async {
+        match seen {
+            Some(mut seen) => seen.changed().await.is_ok(),
+            None => false,
+        }
+    };
+    tokio::select! {
+        Ok(()) = rack.changed() => {}
+        true = listed => {}
+        else => std::future::pending().await,
     }
 }

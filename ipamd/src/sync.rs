@@ -10,6 +10,7 @@ mod last;
 mod node;
 mod outbox;
 mod pods;
+mod pools;
 mod sealed;
 
 use std::future::Future;
@@ -24,6 +25,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::Api;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{DefaultBackoff, watch_object};
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
@@ -36,6 +38,7 @@ use node::{Decision, Observed, Own};
 pub(crate) use outbox::Topic;
 use pods::spawn_pods;
 pub(crate) use pods::{PodFacts, PodsHandle, PodsMetrics};
+pub(crate) use pools::{PoolSource, Remembered, Seen};
 
 /// An API server that is there answers within milliseconds, a busy one within seconds. After that long a node does with what it
 /// knows: a Pod waits meanwhile.
@@ -53,19 +56,35 @@ pub(crate) struct SyncParts {
     pub(crate) store: PathBuf,
     /// Knows the node's name and its pools.
     pub(crate) ledger: LedgerHandle,
+    /// Where pools are objects: those that were in use last, and what counts those that are refused.
+    pub(crate) pools: Option<(Remembered, Gauge)>,
     /// Counts what is heard of Pods.
     pub(crate) pods: PodsMetrics,
 }
 
 /// What comes from the cluster.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Cluster {
-    /// The rack of this node.
-    pub(crate) rack: watch::Receiver<NodeRack>,
+    /// The rack of this node; `None`: it is configured.
+    pub(crate) rack: Option<watch::Receiver<NodeRack>>,
+    /// The pools of its rack; `None`: they are configured.
+    pub(crate) pools: Option<PoolSource>,
     /// Takes what an operator must hear of.
     pub(crate) events: EventsHandle,
     /// The Pods of this node; none where pools are configured.
     pub(crate) pods: PodsHandle,
+}
+
+impl Cluster {
+    /// There is none.
+    pub(crate) fn of_nobody() -> Self {
+        Self {
+            rack: None,
+            pools: None,
+            events: EventsHandle::to_nobody(),
+            pods: PodsHandle::of_nobody(),
+        }
+    }
 }
 
 /// Starts to follow the own Node, and to tell Events on it. `rack` is what is the case before the first answer.
@@ -74,6 +93,7 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
     let node = settings.settings().node.clone();
     let (rack, racks) = watch::channel(rack);
     let (connection, connections) = watch::channel(None);
+    let (pools, seen) = watch::channel(Seen::default());
     let events = EventsHandle::new();
     // Where nothing is claimed, what a Pod says counts as far as the plugin is told it.
     let pods = if settings.settings().claiming {
@@ -82,6 +102,12 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
         PodsHandle::of_nobody()
     };
     let token = tasks.token();
+    let source = parts.pools.map(|(remembered, refusals)| {
+        let watching = pools::run(racks.clone(), connections.clone(), pools.clone());
+        let ended = token.clone();
+        tasks.spawn("pools", async move { until(&ended, watching).await });
+        PoolSource::new(seen, remembered, events.clone(), refusals)
+    });
     let writer = events::run(
         events.clone(),
         node.clone(),
@@ -103,12 +129,14 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
         ledger: parts.ledger,
         rack,
         connection,
+        pools,
         events: events.clone(),
         away: false,
     };
     tasks.spawn("sync", async move { until(&token, sync.run()).await });
     Cluster {
-        rack: racks,
+        rack: Some(racks),
+        pools: source,
         events,
         pods,
     }
@@ -132,6 +160,7 @@ struct Sync {
     ledger: LedgerHandle,
     rack: watch::Sender<NodeRack>,
     connection: watch::Sender<Option<Connection>>,
+    pools: watch::Sender<Seen>,
     events: EventsHandle,
     away: bool,
 }
@@ -190,6 +219,7 @@ impl Sync {
     /// Does with what was seen what [`node::plan`] says.
     async fn decide(&mut self, observed: Observed) {
         self.tell(&observed);
+        pools::tell_trouble(&self.pools, &observed);
         let settings = self.ledger.status().borrow().settings.clone();
         let racks = settings.settings().racks(None);
         let Decision {

@@ -13,6 +13,7 @@ use crate::server::{
     Refused, binding_record, list_filter, who_query, who_response, why_query, why_response,
 };
 use crate::store::folder::LockStoreError;
+use crate::sync::Remembered;
 
 /// An open store without its daemon.
 pub(super) struct StoreReader {
@@ -25,7 +26,12 @@ impl StoreReader {
     pub(super) fn open(args: &Args, socket: &Path) -> Result<Self, CommandError> {
         let config = config::load(&args.config, &args.overrides)?;
         let folder = config.store;
-        match Offline::open(&folder, config.settings, &args.overrides.boot_id_file) {
+        let remembered = Remembered::load(&folder, &config.settings);
+        let settings = match remembered {
+            Some(remembered) => remembered.settings(&config.settings),
+            None => config.settings,
+        };
+        match Offline::open(&folder, settings, &args.overrides.boot_id_file) {
             Ok(store) => Ok(Self {
                 store,
                 remark: Some(format!(

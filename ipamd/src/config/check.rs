@@ -90,7 +90,7 @@ pub(super) fn check(
         rules,
         audit_keep: audit_keep.unwrap_or(DEFAULT_AUDIT_KEEP),
         refuse_when_exhausted: daemon.refuse_when_exhausted.unwrap_or_default(),
-        claiming: false,
+        claiming: kubernetes.is_some() && file.pools.is_empty(),
     };
     let settings = match settings.validate() {
         Ok(settings) => settings,

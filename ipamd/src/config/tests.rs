@@ -198,6 +198,30 @@ fn flags_go_before_the_file() {
     assert!(read_with(&wrong, &told).is_err(), "a mistake stays one");
 }
 
+#[test]
+fn without_pools_of_its_own_a_cluster_has_them_as_objects_and_both_ways_need_a_restart() {
+    let objects = read_with("[kubernetes]\n", &on_node("n1")).unwrap();
+    let sections = read_with(CLUSTER, &on_node("n1")).unwrap();
+    assert!(objects.settings.settings().claiming);
+    assert!(!sections.settings.settings().claiming);
+    let alone = read("node = \"n1\"\nrack = \"a\"\n").unwrap();
+    assert!(!alone.settings.settings().claiming, "there is no cluster");
+    let lines = objects.needs_restart(&sections);
+    assert_eq!(
+        lines,
+        ["where pools come from changes from the cluster's Pool objects to [[pool]] sections"]
+    );
+    assert_eq!(sections.needs_restart(&objects).len(), 1);
+    // Pools come and go as objects: none of them switches probing on or off.
+    let mut quiet = objects.clone();
+    let mut pool = sections.settings.settings().pools[1].clone();
+    assert!(!pool.probe);
+    pool.node = None;
+    quiet.settings = quiet.settings.with_pools(vec![pool]).unwrap();
+    assert!(objects.probes() && quiet.probes());
+    assert_eq!(quiet.needs_restart(&objects), Vec::<String>::new());
+}
+
 /// What replaces what in [`CLUSTER`], and what is said to it.
 const BAD_CLUSTER: &[(&str, &str, &str, &[&str])] = &[
     (

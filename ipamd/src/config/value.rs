@@ -75,11 +75,12 @@ pub(super) fn duration(
 }
 
 /// A duration as an operator writes it.
-struct Period(Duration);
+pub(crate) struct Period(pub(crate) Duration);
 
+/// Why a text is no duration.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not \"forever\", \"none\" or a duration such as \"10m\"")]
-struct ParsePeriodError(String);
+pub(crate) struct ParsePeriodError(String);
 
 impl FromStr for Period {
     type Err = ParsePeriodError;

@@ -63,6 +63,7 @@ impl World {
             reloads: metrics.reloads.clone(),
             file: FileWatch::new(&toml),
             rack: None,
+            pools: None,
             events: EventsHandle::to_nobody(),
         };
         let (reloader, _) = spawn_reloader(&tasks, reloader, signals);

@@ -5,11 +5,13 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use kube::{Client, Config};
+use tokio::sync::watch;
 
 use super::node::Observed;
 
@@ -30,8 +32,8 @@ pub(super) struct Access {
 #[derive(Clone)]
 pub(super) struct Connection {
     pub(super) client: Client,
-    /// The API server's address.
-    pub(super) server: String,
+    /// The API server's address; its place in memory tells one connection from another.
+    pub(super) server: Arc<str>,
     /// The UID of the own Node, where there is one.
     pub(super) uid: Option<String>,
 }
@@ -87,7 +89,7 @@ impl Access {
         match Client::try_from(config) {
             Ok(client) => Ok(Connection {
                 client,
-                server,
+                server: server.into(),
                 uid: None,
             }),
             Err(source) => Err(ConnectError::Client { server, source }),
@@ -118,6 +120,21 @@ impl From<&ConnectError> for Observed {
     }
 }
 
+/// Returns when there is another connection than this one. What is new of the Node alone makes no other.
+///
+/// # Cancellation
+/// Safe.
+pub(super) async fn another(
+    connections: &mut watch::Receiver<Option<Connection>>,
+    than: Option<&Connection>,
+) {
+    let place = |connection: &Connection| Arc::as_ptr(&connection.server);
+    let is_other = |now: &Option<Connection>| now.as_ref().map(place) != than.map(place);
+    if connections.wait_for(is_other).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 impl Connection {
     /// What a failed watch means.
     pub(super) fn failed(&self, error: &watcher::Error) -> Observed {
@@ -125,8 +142,9 @@ impl Connection {
         if let Some(status) = status(error) {
             return Observed::Away {
                 problem: format!("the API server {server} refuses: {}", status.message),
-                advice: if matches!(status.code, 401 | 403) {
-                    "give the service account of berth-ipamd its rights (`kubectl apply -k install/manifests`); \
+                // 404: the Kind is not there.
+                advice: if matches!(status.code, 401 | 403 | 404) {
+                    "give the cluster the definitions and rights that berth-ipamd needs (`kubectl apply -k install/manifests`); \
                      the daemon asks again by itself"
                 } else {
                     "see the API server's log; the daemon asks again by itself"

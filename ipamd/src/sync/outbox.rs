@@ -17,15 +17,18 @@ pub(crate) enum Topic {
     RackChanged,
     /// A changed configuration was refused.
     ConfigurationRefused,
+    /// A Pool is not used as it is written.
+    PoolRefused,
 }
 
 impl Topic {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::RackUnknown,
         Self::RackWithoutPool,
         Self::NetworkWithoutPool,
         Self::RackChanged,
         Self::ConfigurationRefused,
+        Self::PoolRefused,
     ];
 
     /// The Event's reason.
@@ -36,6 +39,7 @@ impl Topic {
             Self::NetworkWithoutPool => "NetworkWithoutPool",
             Self::RackChanged => "RackChanged",
             Self::ConfigurationRefused => "ConfigurationRefused",
+            Self::PoolRefused => "PoolRefused",
         }
     }
 
@@ -45,6 +49,7 @@ impl Topic {
             Self::RackUnknown | Self::RackChanged => "ReadRack",
             Self::RackWithoutPool | Self::NetworkWithoutPool => "Allocate",
             Self::ConfigurationRefused => "Reload",
+            Self::PoolRefused => "ReadPools",
         }
     }
 
