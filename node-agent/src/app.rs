@@ -1,30 +1,37 @@
 //! How the agent's parts are put together, and in which order they come and go.
 //!
-//! Coming: privileges (before the first thread), metrics, health. Looking does not wait for the API server. Going:
-//! everything at once; a report that was not written yet is written by the next process. One thread runs all of it.
+//! Coming: privileges (before the first thread), then the roles. Looking does not wait for the API server. Going: everything at
+//! once; a report that was not written yet is written by the next process, and a leader gives its Lease up. One thread runs
+//! all of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use ipamd_daemon::http::{HttpContent, HttpServer};
-use ipamd_daemon::readiness::{Readiness, Ready};
+use ipamd_daemon::readiness::{Readiness, ReadinessWatch, Ready};
 use ipamd_daemon::signal::spawn_signals;
 use ipamd_daemon::{Tasks, chain, privilege};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use node_agent_controllers::{Controllers, spawn_controllers};
 use tracing::{error, info};
 
-use crate::args::{ApiArgs, Args, Role};
+use crate::args::Args;
 use crate::health::{Health, Place, Writer, spawn_health};
 use crate::metrics::Metrics;
+use crate::readiness::spawn_readiness;
 
-/// Nothing has anything to finish.
+/// Only a write of the controllers, and the Lease.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An API server that takes longer is away.
 const API_DEADLINE: Duration = Duration::from_secs(15);
+
+/// A watch is told something every 60 to 75 seconds (bookmarks): one that is silent for longer has lost its connection. Single
+/// calls of the controllers have deadlines of their own.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs the agent until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -38,40 +45,29 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .enable_all()
         .max_blocking_threads(2)
         .build()?;
-    match args.role {
-        Role::Node => runtime.block_on(serve(args)),
-    }
+    runtime.block_on(serve(args))
 }
 
 async fn serve(args: &Args) -> Result<()> {
-    let boot_id = read_boot_id(&args.health.boot_id_file)?;
-    let config = api_config(&args.api).await?;
-    log_start(args, &config, &boot_id);
-    let client = Client::try_from(config).context("making a client of the API server")?;
     let (tasks, mut supervisor) = Tasks::new();
     let signals = spawn_signals(&tasks)?;
     let metrics = Metrics::new();
-    let readiness = Arc::new(Readiness::new("the first report is not written yet"));
-    let place = Place {
-        namespace: args.api.namespace.clone(),
-        node: args.node.clone(),
-    };
-    let health = Health {
-        args: args.health.clone(),
-        boot_id,
-        node: args.node.clone(),
-        writer: Writer::new(client, place),
-        metrics: metrics.health.clone(),
-        readiness: Arc::clone(&readiness),
-    };
-    if let Some(address) = &args.metrics.0 {
+    let mut parts = Vec::new();
+    if args.role.is_node() {
+        parts.push(host_node(args, &tasks, &metrics).await?);
+    }
+    if args.role.is_controllers() {
+        parts.push(host_controllers(args, &tasks, &metrics).await?);
+    }
+    let readiness = Arc::new(Readiness::new("starting"));
+    spawn_readiness(&tasks, parts, Arc::clone(&readiness));
+    if let Some(address) = args.metrics() {
         let content = HttpContent {
             registry: Arc::new(metrics.registry),
             readiness: readiness.watch(),
         };
-        HttpServer::bind(address).await?.spawn(&tasks, content);
+        HttpServer::bind(&address).await?.spawn(&tasks, content);
     }
-    spawn_health(&tasks, health);
 
     let outcome = tokio::select! {
         () = signals.shutdown.cancelled() => Ok(()),
@@ -85,6 +81,58 @@ async fn serve(args: &Args) -> Result<()> {
     outcome
 }
 
+/// Starts the role of a node. Answers how far it is.
+async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<ReadinessWatch> {
+    let boot_id = read_boot_id(&args.health.boot_id_file)?;
+    let kubeconfig = args.api.kubeconfig.as_deref();
+    let config = api_config(kubeconfig, API_DEADLINE).await?;
+    log_start(args, &config, &boot_id);
+    let client = Client::try_from(config).context("making a client of the API server")?;
+    let readiness = Arc::new(Readiness::new("the first report is not written yet"));
+    let watch = readiness.watch();
+    let place = Place {
+        namespace: args.api.namespace.clone(),
+        node: args.node.clone(),
+    };
+    let health = Health {
+        args: args.health.clone(),
+        boot_id,
+        node: args.node.clone(),
+        writer: Writer::new(client, place),
+        metrics: metrics.health.clone(),
+        readiness,
+    };
+    spawn_health(tasks, health);
+    Ok(watch)
+}
+
+/// Starts the role of the controllers. Answers how far it is.
+async fn host_controllers(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<ReadinessWatch> {
+    let api = &args.api;
+    let kubeconfig = api.controllers_kubeconfig.as_ref();
+    let kubeconfig = kubeconfig.or(api.kubeconfig.as_ref());
+    let config = api_config(kubeconfig.map(PathBuf::as_path), SILENCE_DEADLINE).await?;
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = args.node,
+        namespace = api.namespace,
+        api = %config.cluster_url,
+        "starting the controllers"
+    );
+    let client = Client::try_from(config).context("making a client of the API server")?;
+    let readiness = Arc::new(Readiness::new("the Lease was not read yet"));
+    let watch = readiness.watch();
+    let controllers = Controllers {
+        client,
+        namespace: api.namespace.clone(),
+        node: args.node.clone(),
+        readiness,
+        metrics: metrics.controllers.clone(),
+    };
+    spawn_controllers(tasks, controllers);
+    Ok(watch)
+}
+
 fn log_start(args: &Args, config: &Config, boot_id: &str) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -94,7 +142,7 @@ fn log_start(args: &Args, config: &Config, boot_id: &str) {
         boot_id,
         ipamd_socket = %args.health.ipamd_socket.display(),
         kubelet_healthz = %args.health.kubelet_healthz,
-        metrics = args.metrics.0.as_ref().map(ToString::to_string),
+        metrics = args.metrics().map(|address| address.to_string()),
         "starting"
     );
 }
@@ -107,8 +155,8 @@ fn read_boot_id(path: &Path) -> Result<String> {
     Ok(id.to_owned())
 }
 
-async fn api_config(args: &ApiArgs) -> Result<Config> {
-    let mut config = match &args.kubeconfig {
+async fn api_config(kubeconfig: Option<&Path>, silence: Duration) -> Result<Config> {
+    let mut config = match kubeconfig {
         None => Config::incluster().context(
             "reading what Kubernetes gives to a Pod (environment and the token's volume); outside of a Pod give --kubeconfig",
         )?,
@@ -121,7 +169,7 @@ async fn api_config(args: &ApiArgs) -> Result<Config> {
         }
     };
     config.connect_timeout = Some(API_DEADLINE);
-    config.read_timeout = Some(API_DEADLINE);
+    config.read_timeout = Some(silence);
     config.write_timeout = Some(API_DEADLINE);
     // Else the time that a connection was idle would count.
     config.reset_reader_on_write = true;

@@ -1,5 +1,6 @@
 //! What is typed. Declares only; each part's own flags stand beside it.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -9,11 +10,17 @@ use ipamd_daemon::telemetry::TelemetryArgs;
 
 use crate::health::HealthArgs;
 
-/// Looks at this node and says in the API how it is.
+/// Where a node's agent answers.
+const NODE_PORT: u16 = 9422;
+/// Where the controllers do, which may run beside it on the same node.
+const CONTROLLERS_PORT: u16 = 9423;
+
+/// Looks at this node and says in the API how it is; on a few nodes, hosts the cluster's controllers.
 #[derive(Debug, Parser)]
 #[command(name = "berth-agent", version)]
 pub(crate) struct Args {
-    /// What this process does: node (looks at the node it runs on)
+    /// What this process does: node (looks at the node it runs on), controllers (stands for election, and decides for the cluster),
+    /// or both
     #[arg(long, env = "BERTH_AGENT_ROLE")]
     pub(crate) role: Role,
 
@@ -27,15 +34,15 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) health: HealthArgs,
 
-    /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere
+    /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere; default: port 9422 of the
+    /// loopback, 9423 for the controllers alone
     #[arg(
         long,
         value_name = "ADDRESS",
-        default_value = "127.0.0.1:9422",
         env = "BERTH_AGENT_METRICS",
         value_parser = metrics_address
     )]
-    pub(crate) metrics: MetricsAddress,
+    metrics: Option<MetricsAddress>,
 
     #[command(flatten)]
     pub(crate) telemetry: TelemetryArgs,
@@ -56,6 +63,10 @@ pub(crate) struct ApiArgs {
     /// Server and credentials; default: those that Kubernetes gives to a Pod
     #[arg(long, value_name = "FILE", env = "BERTH_AGENT_KUBECONFIG")]
     pub(crate) kubeconfig: Option<PathBuf>,
+
+    /// The same for the controllers, where they are to have an identity of their own (--role=both); default: as --kubeconfig
+    #[arg(long, value_name = "FILE", env = "BERTH_AGENT_CONTROLLERS_KUBECONFIG")]
+    pub(crate) controllers_kubeconfig: Option<PathBuf>,
 }
 
 /// What the process does. Each role runs under an identity of its own.
@@ -63,43 +74,62 @@ pub(crate) struct ApiArgs {
 pub(crate) enum Role {
     /// Looks at the node it runs on.
     Node,
+    /// Decides for the cluster, while it leads.
+    Controllers,
+    /// Both in one process, for small clusters.
+    Both,
 }
 
-/// A role that there is not.
+impl Role {
+    /// Whether it looks at its node.
+    pub(crate) const fn is_node(self) -> bool {
+        matches!(self, Self::Node | Self::Both)
+    }
+
+    /// Whether it hosts the controllers.
+    pub(crate) const fn is_controllers(self) -> bool {
+        matches!(self, Self::Controllers | Self::Both)
+    }
+}
+
+impl Args {
+    /// Where it is answered how this process is.
+    pub(crate) fn metrics(&self) -> Option<HttpAddress> {
+        let port = match self.role {
+            Role::Node | Role::Both => NODE_PORT,
+            Role::Controllers => CONTROLLERS_PORT,
+        };
+        match &self.metrics {
+            Some(typed) => typed.0.clone(),
+            None => Some(HttpAddress::Tcp((Ipv4Addr::LOCALHOST, port).into())),
+        }
+    }
+}
+
+/// There is no such role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ParseRoleError {
-    /// It is planned.
-    #[error(
-        "this version has no role {text:?}, only \"node\"; the cluster's controllers come with a later one"
-    )]
-    Later {
-        /// The role.
-        text: String,
-    },
-    /// It is not.
-    #[error("{text:?} is no role; there is \"node\"")]
-    None {
-        /// The text.
-        text: String,
-    },
+#[error("{text:?} is no role; there are \"node\", \"controllers\" and \"both\"")]
+pub(crate) struct ParseRoleError {
+    /// The text.
+    text: String,
 }
 
 impl FromStr for Role {
     type Err = ParseRoleError;
 
     fn from_str(text: &str) -> Result<Self, ParseRoleError> {
-        let text = text.to_owned();
-        match text.as_str() {
+        match text {
             "node" => Ok(Self::Node),
-            "controllers" | "both" => Err(ParseRoleError::Later { text }),
-            _ => Err(ParseRoleError::None { text }),
+            "controllers" => Ok(Self::Controllers),
+            "both" => Ok(Self::Both),
+            _ => Err(ParseRoleError { text: text.into() }),
         }
     }
 }
 
 /// Where the metrics are answered, if anywhere. A type of its own, since clap gives `Option` a meaning of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct MetricsAddress(pub(crate) Option<HttpAddress>);
+struct MetricsAddress(Option<HttpAddress>);
 
 fn metrics_address(text: &str) -> Result<MetricsAddress, ParseHttpAddressError> {
     if text.is_empty() {
@@ -134,25 +164,26 @@ mod tests {
     }
 
     #[test]
-    fn defaults_are_those_of_a_node() {
-        let args = parse(&["--role=node"]).unwrap();
-        assert_eq!(args.role, Role::Node);
-        assert_eq!(args.api.namespace, "berth-system");
-        assert_eq!(args.metrics.0, Some("127.0.0.1:9422".parse().unwrap()));
-        let args = parse(&["--role=node", "--metrics="]).unwrap();
-        assert_eq!(args.metrics.0, None);
+    fn each_role_has_its_own_port() {
+        for (role, address) in [
+            (Role::Node, "127.0.0.1:9422"),
+            (Role::Controllers, "127.0.0.1:9423"),
+            (Role::Both, "127.0.0.1:9422"),
+        ] {
+            let words = format!("--role={}", format!("{role:?}").to_lowercase());
+            let args = parse(&[&words]).unwrap();
+            assert_eq!(args.role, role);
+            assert_eq!(args.api.namespace, "berth-system");
+            assert_eq!(args.metrics(), Some(address.parse().unwrap()), "{role:?}");
+            let args = parse(&[&words, "--metrics="]).unwrap();
+            assert_eq!(args.metrics(), None);
+        }
     }
 
     #[test]
-    fn role_that_is_not_in_this_version_is_refused_in_words() {
-        for (role, words) in [
-            ("controllers", "this version has no role"),
-            ("both", "this version has no role"),
-            ("boss", "is no role"),
-        ] {
-            let error = parse(&[&format!("--role={role}")]).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
-        }
+    fn unknown_role_is_refused_with_those_that_there_are() {
+        let error = parse(&["--role=boss"]).unwrap_err().to_string();
+        assert!(error.contains("\"controllers\""), "{error}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The agent of a node: looks at the node and says in the API how it is.
+//! The agent of a node: looks at the node and says in the API how it is; on a few nodes it hosts the cluster's controllers.
 
 mod app;
 mod args;
 mod health;
 mod metrics;
+mod readiness;
 
 use std::io::Write as _;
 use std::process::ExitCode;

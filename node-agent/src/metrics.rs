@@ -1,5 +1,6 @@
 //! The agent's figures. Names begin with `berth_agent_`; labels are closed sets.
 
+use node_agent_controllers::ControllersMetrics;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,13 +11,15 @@ use proto_crd::node_health::SignalState;
 
 use crate::health::{Finding, Signal, Verdict};
 
-/// All of them, and the part that health counts into.
+/// All of them, and the parts that count into them.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     /// What is scraped.
     pub(crate) registry: Registry,
     /// Signals and reports.
     pub(crate) health: HealthMetrics,
+    /// Leadership, passes and writes.
+    pub(crate) controllers: ControllersMetrics,
 }
 
 impl Metrics {
@@ -27,7 +30,12 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         own.register("build", "Version of the agent", version);
         let health = HealthMetrics::register(own);
-        Self { registry, health }
+        let controllers = ControllersMetrics::register(own);
+        Self {
+            registry,
+            health,
+            controllers,
+        }
     }
 }
 
