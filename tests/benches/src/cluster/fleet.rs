@@ -14,7 +14,7 @@ use super::Shape;
 use super::counters::{Timed, sum};
 use super::figures::Samples;
 use super::progress;
-use super::subject::{OURS, OURS_GATEWAY, PEER_FILE, Subject, peer_conflist};
+use super::subject::{OURS, OURS_GATEWAY, OURS_SECOND, PEER_FILE, Subject, peer_conflist};
 use super::volley::{Flight, NAMESPACE, Volley};
 
 /// The nodes; the first is the one that is measured alone.
@@ -94,25 +94,40 @@ impl Fleet {
         }
     }
 
+    /// Pools of both networks that Berth's configuration has: the plugin is ready only where each has one. Pods ask for the first alone.
     fn make_pools(&self) -> Result<()> {
-        if self.claiming {
-            let pool = json!({
-                "apiVersion": "berth.dev/v1alpha1", "kind": "Pool",
-                "metadata": {"name": "external-bench", "namespace": "berth-system"},
-                "spec": {
-                    "network": "external", "rack": RACK, "subnet": OURS, "gateway": OURS_GATEWAY,
-                    "ranges": ["10.64.16.0-10.64.63.255"],
-                },
-            });
-            return self.cluster.apply(&pool.to_string());
-        }
         let mut toml = "[kubernetes]\nrack_label = \"topology.berth.dev/rack\"\n".to_owned();
-        for (number, node) in NODES.iter().enumerate() {
-            let (first, last) = (16 + number * 16, 31 + number * 16);
-            let _ = write!(
-                toml,
-                "\n[[pool]]\nname = \"external-{node}\"\nnetwork = \"external\"\nnode = \"{node}\"\nrack = \"{RACK}\"\nsubnet = \"{OURS}\"\nranges = [\"10.64.{first}.0-10.64.{last}.255\"]\ngateway = \"{OURS_GATEWAY}\"\n"
-            );
+        let networks = [
+            ("external", OURS, Some(OURS_GATEWAY)),
+            ("internal", OURS_SECOND, None),
+        ];
+        for (network, subnet, gateway) in networks {
+            let prefix = subnet.trim_end_matches("0.0/16");
+            if self.claiming {
+                let pool = json!({
+                    "apiVersion": "berth.dev/v1alpha1", "kind": "Pool",
+                    "metadata": {"name": format!("{network}-bench"), "namespace": "berth-system"},
+                    "spec": {
+                        "network": network, "rack": RACK, "subnet": subnet, "gateway": gateway,
+                        "ranges": [format!("{prefix}16.0-{prefix}63.255")],
+                    },
+                });
+                self.cluster.apply(&pool.to_string())?;
+                continue;
+            }
+            for (number, node) in NODES.iter().enumerate() {
+                let (first, last) = (16 + number * 16, 31 + number * 16);
+                let _ = write!(
+                    toml,
+                    "\n[[pool]]\nname = \"{network}-{node}\"\nnetwork = \"{network}\"\nnode = \"{node}\"\nrack = \"{RACK}\"\nsubnet = \"{subnet}\"\nranges = [\"{prefix}{first}.0-{prefix}{last}.255\"]\n"
+                );
+                if let Some(gateway) = gateway {
+                    let _ = writeln!(toml, "gateway = \"{gateway}\"");
+                }
+            }
+        }
+        if self.claiming {
+            return Ok(());
         }
         self.cluster.set_pools(&toml)
     }
@@ -156,17 +171,20 @@ impl Fleet {
             }
         }
         let what = format!("Pods by {}", subject.name());
-        wait_patiently(&what, SETTLE_DEADLINE, || {
-            let label = self.label();
-            let failed = |error: anyhow::Error| Pending::because(format!("{error:#}"));
-            let flight = Flight::start(&self.api, &label, &NODES, 1).map_err(failed)?;
-            let addresses: Vec<String> = flight.addresses().map(str::to_owned).collect();
-            flight.end(&self.api).map_err(failed)?;
-            if addresses.iter().all(|address| subject.gave(address)) {
-                return Ok(());
-            }
-            Err(Pending::because(format!("{addresses:?}")))
-        })
+        wait_patiently(&what, SETTLE_DEADLINE, || match self.try_one_each() {
+            Ok(addresses) if addresses.iter().all(|it| subject.gave(it)) => Ok(Ok(())),
+            Ok(addresses) => Err(Pending::because(format!("{addresses:?}"))),
+            Err(error) => Ok(Err(error)),
+        })?
+    }
+
+    /// A Pod on each node, there and gone; their addresses.
+    fn try_one_each(&mut self) -> Result<Vec<String>> {
+        let label = self.label();
+        let flight = Flight::start(&self.api, &label, &NODES, 1)?;
+        let addresses = flight.addresses().map(str::to_owned).collect();
+        flight.end(&self.api)?;
+        Ok(addresses)
     }
 
     /// Starts and ends the Pods of a shape under the subject in force.
@@ -195,12 +213,22 @@ impl Fleet {
         let total: Duration = durations.iter().sum();
         #[allow(clippy::cast_precision_loss, reason = "some hundred Pods")]
         let pods = pods as f64;
+        let (adds, dels) = (
+            started.adds.since(before.adds),
+            ended.dels.since(started.dels),
+        );
+        ensure!(
+            adds.count >= pods && dels.count >= pods,
+            "containerd counted {} ADDs and {} DELs of {pods} Pods",
+            adds.count,
+            dels.count
+        );
         Ok(Volley {
             ready_mean_ms: total.as_secs_f64() * 1000.0 / pods,
             ready: Samples::new(durations),
             all_ready,
-            adds: started.adds.since(before.adds),
-            dels: ended.dels.since(started.dels),
+            adds,
+            dels,
             asked: started.asked.since(before.asked),
             writes_per_start: (started.writes - before.writes) / pods,
             writes_per_del: (ended.writes - started.writes) / pods,
@@ -223,7 +251,8 @@ impl Fleet {
         };
         for node in NODES {
             let runtime = self.fetch(node, CONTAINERD_METRICS, "/v1/metrics")?;
-            let name = "containerd_cri_network_plugin_operations_duration_seconds";
+            // The unit is there twice: the library that counts puts it behind the name, which has it.
+            let name = "containerd_cri_network_plugin_operations_duration_seconds_seconds";
             let of = |operation| Timed::read(&runtime, name, &[operation]);
             counted.adds = counted.adds.plus(of("\"set_up_pod\""));
             counted.dels = counted.dels.plus(of("\"tear_down_pod\""));

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 /// Berth's addresses: a subnet of its own, so large that what rests after a round is not missed in the next.
 pub(crate) const OURS: &str = "10.64.0.0/16";
 pub(crate) const OURS_GATEWAY: &str = "10.64.0.1";
+/// The second network's; no Pod asks for it.
+pub(crate) const OURS_SECOND: &str = "10.66.0.0/16";
 /// How Berth's addresses begin.
 const OURS_PREFIX: &str = "10.64.";
 /// How the peer's addresses begin; each node has a /23 of them.

@@ -18,11 +18,8 @@ use super::figures::Samples;
 /// Where the Pods are.
 pub(crate) const NAMESPACE: &str = "bench";
 
-/// 250 Pods are Ready within two minutes on two cores; one that fails once is tried again by kubelet.
-const READY_DEADLINE: Duration = Duration::from_secs(600);
-
-/// They end within a second of grace, and their networks are taken down.
-const GONE_DEADLINE: Duration = Duration::from_secs(600);
+/// No Pod changes for so long: 250 are Ready within some minutes on two cores, and kubelet tries one again that failed.
+const STALLED: Duration = Duration::from_secs(120);
 
 /// Creating calls at once: that many make all Pods within a second or two.
 const CREATORS: usize = 4;
@@ -86,6 +83,8 @@ struct Seen {
     ready: Option<Instant>,
     address: String,
     gone: bool,
+    /// As it was told last, for a failure.
+    status: Value,
 }
 
 impl Flight {
@@ -125,7 +124,7 @@ impl Flight {
                     })
                 })
                 .collect();
-            let seen = flight.follow(READY_DEADLINE, "being Ready", |seen| seen.ready.is_some());
+            let seen = flight.follow("Ready", |seen| seen.ready.is_some());
             for creator in creators {
                 let ended = creator.join().map_err(|_| anyhow!("a creator panicked"));
                 ended.flatten()?;
@@ -164,22 +163,19 @@ impl Flight {
         );
         let answer = api.call("DELETE", &path, None)?;
         ensure!(answer.status == 200, "DELETE {path}: {answer:?}");
-        self.follow(GONE_DEADLINE, "being gone", |seen| seen.gone)
+        self.follow("gone", |seen| seen.gone)
     }
 
     /// Takes what the watch tells until it is so of every Pod.
-    fn follow(
-        &mut self,
-        deadline: Duration,
-        what: &str,
-        is_so: impl Fn(&Seen) -> bool,
-    ) -> Result<()> {
-        let end = Instant::now() + deadline;
-        while let Some(left) = self.pods.iter().find(|(_, seen)| !is_so(seen)) {
-            let Some(event) = self.watch.next_before(end)? else {
-                bail!("{} not {what} within {deadline:?}", left.0);
-            };
-            self.take(&event)?;
+    fn follow(&mut self, what: &str, is_so: impl Fn(&Seen) -> bool) -> Result<()> {
+        while let Some((name, seen)) = self.pods.iter().find(|(_, seen)| !is_so(seen)) {
+            match self.watch.next_before(Instant::now() + STALLED)? {
+                Some(event) => self.take(&event)?,
+                None => bail!(
+                    "{name} is not {what}, and no Pod has changed for {STALLED:?}: {}",
+                    seen.status
+                ),
+            }
         }
         Ok(())
     }
@@ -201,6 +197,7 @@ impl Flight {
             address.unwrap_or_default().clone_into(&mut seen.address);
         }
         seen.gone |= kind == "DELETED";
+        seen.status = object["status"].clone();
         Ok(())
     }
 }
