@@ -124,6 +124,7 @@ async fn serve(mut start: Start) -> anyhow::Result<()> {
         wire,
         events: cluster.events,
         pods: cluster.pods,
+        claims: cluster.claims,
         capabilities: start.capabilities.into_iter().collect(),
     });
     if let Some(runtime) = &config.runtime {
@@ -185,6 +186,8 @@ fn cluster(tasks: &Tasks, start: &mut Start, ledger: &LedgerHandle, metrics: &Me
         ledger: ledger.clone(),
         pools: remembered.map(|remembered| (remembered, refusals.clone())),
         pods: metrics.pods.clone(),
+        claims: metrics.claims.clone(),
+        warm: kubernetes.warm,
     };
     spawn_sync(tasks, parts, kubernetes.not_asked_yet())
 }

@@ -40,6 +40,8 @@ const DEFAULT_RUNTIME_CHECK: Duration = Duration::from_secs(60);
 const DEFAULT_METRICS: &str = "127.0.0.1:9421";
 /// The label of a Node that says its rack.
 const DEFAULT_RACK_LABEL: &str = proto_crd::names::RACK_LABEL;
+/// What starts at once on a node of 30 to 256 Pods without a Pod being heard of before. They are the rack's: 40 nodes keep 320 to 640.
+const DEFAULT_WARM: usize = 8;
 const DEFAULT_AUDIT_KEEP: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Neighbours forget an ARP entry within minutes; switches commonly within five.
 pub(crate) const DEFAULT_QUARANTINE: Duration = Duration::from_secs(10 * 60);
@@ -75,6 +77,8 @@ pub(crate) struct Config {
 pub(crate) struct Kubernetes {
     /// The label of the own Node that says the rack.
     pub(crate) rack_label: Box<str>,
+    /// Free addresses that are kept claimed in each network and family.
+    pub(crate) warm: usize,
 }
 
 impl Kubernetes {
@@ -131,6 +135,11 @@ impl Config {
             label.unwrap_or("none").to_owned()
         };
         compare("kubernetes.rack_label", label(self), label(new));
+        let warm = |config: &Self| {
+            let warm = config.kubernetes.as_ref().map(|on| on.warm);
+            warm.map_or_else(|| "none".to_owned(), |warm| warm.to_string())
+        };
+        compare("kubernetes.warm", warm(self), warm(new));
         let source = |claiming: bool| {
             let source = if claiming {
                 "the cluster's Pool objects"

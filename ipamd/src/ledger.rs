@@ -5,6 +5,7 @@
 //! that failed is answered as refused, and the book is read back from the store. Nothing else ever writes the store.
 
 pub(crate) mod audit;
+pub(crate) mod claims;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod figures;

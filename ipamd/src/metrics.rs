@@ -17,7 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use proto_ipam::v1::Reason;
 
 use crate::ledger::LedgerHandle;
-use crate::sync::PodsMetrics;
+use crate::sync::{ClaimsMetrics, PodsMetrics};
 use crate::wire::WireMetrics;
 
 /// From a tenth of a millisecond (an answer from memory) to seconds (a disk that hangs).
@@ -36,6 +36,8 @@ pub(crate) struct Metrics {
     pub(crate) wire: WireMetrics,
     /// The Pods of this node.
     pub(crate) pods: PodsMetrics,
+    /// Counts what is asked about claims.
+    pub(crate) claims: ClaimsMetrics,
     /// Pools that are not used as they are written.
     pub(crate) refused_pools: Gauge,
     /// Reloads of the configuration, by how they went.
@@ -65,6 +67,7 @@ impl Metrics {
         let calls = CallMetrics::register(own);
         let wire = WireMetrics::register(own);
         let pods = PodsMetrics::register(own);
+        let claims = ClaimsMetrics::register(own);
         let collector = collector::LedgerCollector::new(ledger.clone());
         own.register_collector(Box::new(collector));
         Self {
@@ -72,6 +75,7 @@ impl Metrics {
             calls,
             wire,
             pods,
+            claims,
             refused_pools,
             reloads,
         }

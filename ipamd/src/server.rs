@@ -30,7 +30,7 @@ use crate::config::MAX_MESSAGE_BYTES;
 use crate::ledger::{LedgerHandle, Unavailable};
 use crate::metrics::{Call, CallMetrics, CallResult, Verb};
 use crate::reload::ReloadHandle;
-use crate::sync::{EventsHandle, PodsHandle};
+use crate::sync::{ClaimsHandle, EventsHandle, PodsHandle};
 use crate::wire::WireHandle;
 
 pub(crate) use admin::{list_filter, who_query, who_response, why_query, why_response};
@@ -59,6 +59,8 @@ pub(crate) struct Service {
     pub(crate) events: EventsHandle,
     /// What the node's Pods say of their addresses.
     pub(crate) pods: PodsHandle,
+    /// Gives addresses.
+    pub(crate) claims: ClaimsHandle,
     /// Kernel capabilities the daemon kept.
     pub(crate) capabilities: Vec<String>,
     slots: Arc<Semaphore>,
@@ -72,6 +74,7 @@ pub(crate) struct ServiceParts {
     pub(crate) wire: WireHandle,
     pub(crate) events: EventsHandle,
     pub(crate) pods: PodsHandle,
+    pub(crate) claims: ClaimsHandle,
     pub(crate) capabilities: Vec<String>,
 }
 
@@ -84,6 +87,7 @@ impl Service {
             wire,
             events,
             pods,
+            claims,
             capabilities,
         } = parts;
         Self {
@@ -93,6 +97,7 @@ impl Service {
             wire,
             events,
             pods,
+            claims,
             capabilities,
             slots: Arc::new(Semaphore::new(CALLS)),
         }

@@ -5,6 +5,7 @@
 //! Node, or anything at all where the configuration has no `[kubernetes]`.
 
 mod api;
+mod claims;
 mod events;
 mod last;
 mod node;
@@ -32,6 +33,8 @@ use tracing::{info, warn};
 
 use crate::ledger::LedgerHandle;
 use api::{Access, Connection};
+pub(crate) use claims::{ClaimsHandle, ClaimsMetrics, GrantError, Granting};
+use claims::{ClaimsParts, spawn_claims};
 pub(crate) use events::EventsHandle;
 use last::{Last, LastFile};
 use node::{Decision, Observed, Own};
@@ -60,6 +63,10 @@ pub(crate) struct SyncParts {
     pub(crate) pools: Option<(Remembered, Gauge)>,
     /// Counts what is heard of Pods.
     pub(crate) pods: PodsMetrics,
+    /// Counts what is asked about claims.
+    pub(crate) claims: ClaimsMetrics,
+    /// Free addresses that are kept claimed in each network and family.
+    pub(crate) warm: usize,
 }
 
 /// What comes from the cluster.
@@ -73,6 +80,8 @@ pub(crate) struct Cluster {
     pub(crate) events: EventsHandle,
     /// The Pods of this node; none where pools are configured.
     pub(crate) pods: PodsHandle,
+    /// Gives addresses, and claims them.
+    pub(crate) claims: ClaimsHandle,
 }
 
 impl Cluster {
@@ -83,6 +92,7 @@ impl Cluster {
             pools: None,
             events: EventsHandle::to_nobody(),
             pods: PodsHandle::of_nobody(),
+            claims: ClaimsHandle::of_nobody(),
         }
     }
 }
@@ -100,6 +110,20 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
         spawn_pods(tasks, &parts, node.clone(), connections.clone())
     } else {
         PodsHandle::of_nobody()
+    };
+    let claims = if settings.settings().claiming {
+        let parts = ClaimsParts {
+            node: node.clone(),
+            ledger: parts.ledger.clone(),
+            pods: pods.subscribe(),
+            connections: connections.clone(),
+            events: events.clone(),
+            metrics: parts.claims.clone(),
+            warm: parts.warm,
+        };
+        spawn_claims(tasks, parts)
+    } else {
+        ClaimsHandle::of_nobody()
     };
     let token = tasks.token();
     let source = parts.pools.map(|(remembered, refusals)| {
@@ -139,6 +163,7 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
         pools: source,
         events,
         pods,
+        claims,
     }
 }
 

@@ -109,7 +109,7 @@ impl Book {
     }
 }
 
-fn origin(request: &AllocateRequest, identity: &Identity) -> Origin {
+pub(crate) fn origin(request: &AllocateRequest, identity: &Identity) -> Origin {
     match (&request.identity, &request.pod) {
         (_, Some(pod)) if Identity::from(pod) == *identity => Origin::Pod,
         (Some(_), pod) => Origin::Named {

@@ -3,7 +3,7 @@
 //! It goes before the rules of the configuration. It lives with the binding and travels with it, so that it counts after the
 //! Pod is gone, and on another node.
 
-use proto_ids::Identity;
+use proto_ids::{AllocateRequest, Identity, PodKey};
 use serde::{Deserialize, Serialize};
 
 use crate::binding::Origin;
@@ -50,6 +50,19 @@ impl PodPolicy {
 }
 
 impl Settings {
+    /// What the rules say of a Pod; `None`: none fits it.
+    pub fn rule_hold(&self, pod: &PodKey) -> Option<Hold> {
+        let rule = self.rules.iter().find(|rule| rule.fits(pod))?;
+        Some(rule.hold)
+    }
+
+    /// Whether the addresses of this request would be kept after it, as far as rules and names say.
+    pub fn holds(&self, request: &AllocateRequest) -> bool {
+        let identity = request.effective_identity();
+        let origin = crate::allocate::origin(request, &identity);
+        self.hold(&identity, &origin) != Hold::None
+    }
+
     /// How long the bindings of an identity are kept after release: as its Pod says, else as the rules say.
     pub(crate) fn hold_by(
         &self,

@@ -49,6 +49,7 @@ pub(crate) struct Daemon {
 #[serde(deny_unknown_fields)]
 pub(crate) struct KubernetesSection {
     pub(crate) rack_label: Option<Text>,
+    pub(crate) warm: Option<Spanned<i64>>,
 }
 
 /// `[probe]`.

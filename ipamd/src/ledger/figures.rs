@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::garbage::Findings;
 
 /// One number that only grows.
@@ -81,6 +83,8 @@ impl Durations {
 /// What the ledger counts.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
+    /// Changes with every commit that changed the book.
+    pub(crate) changes: watch::Sender<u64>,
     /// Commits that are on the disk.
     pub(crate) commits: Counter,
     /// Commits that failed.

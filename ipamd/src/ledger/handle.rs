@@ -135,6 +135,11 @@ impl LedgerHandle {
         self.status.clone()
     }
 
+    /// Changes whenever something was committed.
+    pub(crate) fn commits(&self) -> watch::Receiver<u64> {
+        self.figures.changes.subscribe()
+    }
+
     /// What the ledger counts.
     pub(crate) fn figures(&self) -> &Figures {
         &self.figures

@@ -271,7 +271,11 @@ impl Ledger {
         if outcome.writes.is_empty() {
             return Ok(false);
         }
-        self.write(outcome.writes, clock).await.map(|_| true)
+        self.write(outcome.writes, clock).await?;
+        self.figures
+            .changes
+            .send_modify(|count| *count = count.wrapping_add(1));
+        Ok(true)
     }
 
     /// Commits writes and counts it.

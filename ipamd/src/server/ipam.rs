@@ -16,7 +16,7 @@ use super::status::Refused;
 use super::{Service, pod};
 use crate::ledger::{LedgerError, NetworkStatus, Phase};
 use crate::metrics::Verb;
-use crate::sync::{PodFacts, Topic};
+use crate::sync::{GrantError, Granting, PodFacts, Topic};
 
 #[tonic::async_trait]
 impl Ipam for Service {
@@ -77,8 +77,16 @@ impl Service {
         };
         self.hear(&request.interfaces).await;
         let attachment = request.attachment.clone();
-        let granted = self.ledger.allocate(request, policy).await;
-        if let Err(LedgerError::Refused(refused @ AllocateError::NoPool { .. })) = &granted {
+        let granting = Granting {
+            request,
+            policy,
+            facts,
+        };
+        let granted = self.claims.grant(&self.ledger, granting).await;
+        if let Err(GrantError::Ledger(LedgerError::Refused(
+            refused @ AllocateError::NoPool { .. },
+        ))) = &granted
+        {
             let note = format!("{refused}; {}", refused.advice());
             self.events.put(Topic::NetworkWithoutPool, note);
         }

@@ -14,6 +14,7 @@ use super::pod::FollowPodError;
 use crate::ledger::document::ImportError;
 use crate::ledger::{LedgerError, Unavailable};
 use crate::reload::ReloadError;
+use crate::sync::GrantError;
 
 /// A call that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +165,17 @@ impl From<ImportError> for Refused {
     fn from(error: ImportError) -> Self {
         let advice = "give a document that `berth-ipamd export` of this or an older version wrote";
         Self::new(Reason::InvalidRequest, &error, advice)
+    }
+}
+
+impl From<GrantError> for Refused {
+    fn from(error: GrantError) -> Self {
+        match error {
+            GrantError::Ledger(error) => error.into(),
+            GrantError::Waits { ref advice, .. } => {
+                Self::new(Reason::Recovering, &error, advice.clone())
+            }
+        }
     }
 }
 

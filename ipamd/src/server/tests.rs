@@ -22,7 +22,7 @@ use crate::ledger::{self, Ledger, LedgerConfig, LedgerPaths};
 use crate::links::Ports;
 use crate::metrics::Metrics;
 use crate::reload::{FileWatch, Reloader, spawn_reloader};
-use crate::sync::{EventsHandle, PodsHandle};
+use crate::sync::{ClaimsHandle, EventsHandle, PodsHandle};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -74,6 +74,7 @@ impl World {
             wire: WireHandle::unwatched(),
             events: EventsHandle::to_nobody(),
             pods: PodsHandle::of_nobody(),
+            claims: ClaimsHandle::of_nobody(),
             capabilities: vec!["CAP_NET_RAW".to_owned()],
         });
         let world = Self {

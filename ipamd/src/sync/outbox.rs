@@ -19,16 +19,28 @@ pub(crate) enum Topic {
     ConfigurationRefused,
     /// A Pool is not used as it is written.
     PoolRefused,
+    /// An address of a sandbox here is another node's.
+    AddressLost,
+    /// This node was declared dead, and lives.
+    NodeFenced,
+    /// A Pod got another address, since it came from another rack.
+    AddressChanged,
+    /// Pods wait, and every address is claimed.
+    PoolExhausted,
 }
 
 impl Topic {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 10] = [
         Self::RackUnknown,
         Self::RackWithoutPool,
         Self::NetworkWithoutPool,
         Self::RackChanged,
         Self::ConfigurationRefused,
         Self::PoolRefused,
+        Self::AddressLost,
+        Self::NodeFenced,
+        Self::AddressChanged,
+        Self::PoolExhausted,
     ];
 
     /// The Event's reason.
@@ -40,6 +52,10 @@ impl Topic {
             Self::RackChanged => "RackChanged",
             Self::ConfigurationRefused => "ConfigurationRefused",
             Self::PoolRefused => "PoolRefused",
+            Self::AddressLost => "AddressLost",
+            Self::NodeFenced => "NodeFenced",
+            Self::AddressChanged => "AddressChanged",
+            Self::PoolExhausted => "PoolExhausted",
         }
     }
 
@@ -47,7 +63,11 @@ impl Topic {
     pub(super) const fn action(self) -> &'static str {
         match self {
             Self::RackUnknown | Self::RackChanged => "ReadRack",
-            Self::RackWithoutPool | Self::NetworkWithoutPool => "Allocate",
+            Self::RackWithoutPool
+            | Self::NetworkWithoutPool
+            | Self::AddressChanged
+            | Self::PoolExhausted => "Allocate",
+            Self::AddressLost | Self::NodeFenced => "Claim",
             Self::ConfigurationRefused => "Reload",
             Self::PoolRefused => "ReadPools",
         }

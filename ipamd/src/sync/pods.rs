@@ -30,7 +30,7 @@ use super::node::Observed;
 use super::{ANSWER_DEADLINE, SyncParts};
 use last::{PodsFile, remember};
 
-pub(crate) use facts::PodFacts;
+pub(crate) use facts::{PodFacts, RackChange};
 pub(crate) use metrics::PodsMetrics;
 pub(crate) use view::{Contact, PodsView};
 

@@ -7,8 +7,8 @@ use toml::Spanned;
 
 use super::super::file::{Daemon, PoolSection};
 use super::super::problem::Problems;
-use super::super::value::parse;
-use super::super::{DEFAULT_RACK_LABEL, Kubernetes};
+use super::super::value::{number, parse};
+use super::super::{DEFAULT_RACK_LABEL, DEFAULT_WARM, Kubernetes};
 
 /// Kubernetes' qualified names: at most 63 letters, digits, `-`, `_` and `.`, behind a DNS name of at most 253 and a `/`.
 fn is_label(text: &str) -> bool {
@@ -42,7 +42,19 @@ pub(super) fn kubernetes(daemon: &Daemon, problems: &mut Problems<'_>) -> Option
             text.get_ref().as_str().into()
         }
     };
-    Some(Kubernetes { rack_label: label })
+    let warm = number(
+        "kubernetes: ",
+        "warm",
+        section.warm.as_ref(),
+        (0, 256),
+        problems,
+    );
+    Some(Kubernetes {
+        rack_label: label,
+        warm: warm
+            .and_then(|warm| warm.try_into().ok())
+            .unwrap_or(DEFAULT_WARM),
+    })
 }
 
 /// The rack that the configuration says; `None`: a label says it, or a problem was noted.

@@ -1,0 +1,145 @@
+//! One request to the API server about a claim, and what became of it.
+//!
+//! An answer that took longer than [`ANSWER_LIMIT`] is none: the request may be done all the same, so the claim is looked at again.
+
+use ipamd_core::{ANSWER_LIMIT, ClaimWrite};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
+use kube::{Api, Error};
+use proto_crd::claim::Claim as Object;
+use proto_crd::names;
+use proto_ids::{Identity, PoolName};
+use tokio::time::timeout;
+
+use super::object;
+use crate::ledger::claims::Place;
+use crate::sync::api::root;
+
+/// Claims of one identity are one for each network and family, and those that are on their way out.
+const FIND_LIMIT: u32 = 100;
+/// Claims in one page of a list.
+const PAGE: u32 = 500;
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(super) enum Ask {
+    /// Read a claim.
+    Look(Place),
+    /// Write one.
+    Write(Place, ClaimWrite),
+    /// Who has bindings of an identity.
+    Find(Identity),
+    /// Which addresses of a pool are whose.
+    Survey(PoolName),
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) ask: Ask,
+    /// The claim's name, where it is about one.
+    pub(super) name: String,
+    /// What is written; of a deletion, what is deleted.
+    pub(super) object: Option<Box<Object>>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// The claim is like this; `None`: there is none.
+    Claim(Option<Box<Object>>),
+    /// These are the claims.
+    Found(Vec<Object>),
+    /// There is one already, or it is not as it was seen.
+    Conflict,
+    /// The API server refuses it, and will again.
+    Refused(String),
+    /// It did not answer, or has too much to do.
+    Failed(String),
+}
+
+/// Asks, and waits for the answer as long as it is believed.
+pub(super) async fn send(api: &Api<Object>, call: &Call) -> Answer {
+    match timeout(ANSWER_LIMIT, answer(api, call)).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => failed(&error),
+        Err(_) => Answer::Failed(format!("no answer within {ANSWER_LIMIT:?}")),
+    }
+}
+
+async fn answer(api: &Api<Object>, call: &Call) -> Result<Answer, Error> {
+    let params = PostParams {
+        field_manager: Some(names::IPAMD_FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    match (&call.ask, &call.object) {
+        (Ask::Look(_), _) => Ok(Answer::Claim(api.get_opt(&call.name).await?.map(Box::new))),
+        (Ask::Write(_, ClaimWrite::Create(_)), Some(object)) => {
+            let created = api.create(&params, object).await?;
+            Ok(Answer::Claim(Some(Box::new(created))))
+        }
+        (Ask::Write(_, ClaimWrite::Update { .. }), Some(object)) => {
+            let written = api.replace(&call.name, &params, object).await?;
+            Ok(Answer::Claim(Some(Box::new(written))))
+        }
+        (Ask::Write(_, ClaimWrite::Delete { .. }), Some(object)) => {
+            delete(api, &params, &call.name, object).await
+        }
+        (Ask::Write(..), None) => Ok(Answer::Conflict),
+        (Ask::Find(identity), _) => {
+            let selector = format!("spec.binding.identity={identity}");
+            let found = api
+                .list(&ListParams::default().fields(&selector).limit(FIND_LIMIT))
+                .await?;
+            Ok(Answer::Found(found.items))
+        }
+        (Ask::Survey(pool), _) => survey(api, pool).await,
+    }
+}
+
+/// Lets a claim go. Its finalizer goes first, under the version that was seen: a claim that somebody asks for meanwhile stays.
+async fn delete(
+    api: &Api<Object>,
+    params: &PostParams,
+    name: &str,
+    seen: &Object,
+) -> Result<Answer, Error> {
+    let released = api.replace(name, params, &object::let_go(seen)).await?;
+    if released.metadata.deletion_timestamp.is_none() {
+        let only_this = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: released.metadata.uid,
+                resource_version: released.metadata.resource_version,
+            }),
+            ..DeleteParams::default()
+        };
+        api.delete(name, &only_this).await?;
+    }
+    Ok(Answer::Claim(None))
+}
+
+async fn survey(api: &Api<Object>, pool: &PoolName) -> Result<Answer, Error> {
+    let mut params = ListParams::default()
+        .fields(&format!("spec.pool={pool}"))
+        .limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = api.list(&params).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(Answer::Found(all)),
+        }
+    }
+}
+
+fn failed(error: &Error) -> Answer {
+    match error {
+        // Gone meanwhile, or there already.
+        Error::Api(status) if matches!(status.code, 404 | 409) => Answer::Conflict,
+        Error::Api(status) if matches!(status.code, 400 | 401 | 403 | 405 | 422) => {
+            Answer::Refused(status.message.clone())
+        }
+        Error::Api(status) => Answer::Failed(status.message.clone()),
+        error => Answer::Failed(root(error)),
+    }
+}
