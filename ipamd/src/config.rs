@@ -106,6 +106,11 @@ impl Config {
         }
     }
 
+    fn metrics_shown(&self) -> String {
+        let address = self.metrics.as_ref();
+        address.map_or_else(|| "none".to_owned(), ToString::to_string)
+    }
+
     /// What of `new` cannot take effect while the daemon runs, one line each.
     pub(crate) fn needs_restart(&self, new: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -113,10 +118,6 @@ impl Config {
             if old != new {
                 lines.push(format!("{key} changes from {old} to {new}"));
             }
-        };
-        let metrics = |config: &Self| {
-            let address = config.metrics.as_ref();
-            address.map_or_else(|| "none".to_owned(), ToString::to_string)
         };
         let (was, will) = (self.settings.settings(), new.settings.settings());
         compare("node", was.node.to_string(), will.node.to_string());
@@ -129,7 +130,7 @@ impl Config {
             path(&self.cni_results),
             path(&new.cni_results),
         );
-        compare("metrics", metrics(self), metrics(new));
+        compare("metrics", self.metrics_shown(), new.metrics_shown());
         let label = |config: &Self| {
             let label = config.kubernetes.as_ref().map(|on| &*on.rack_label);
             label.unwrap_or("none").to_owned()

@@ -111,20 +111,7 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
     } else {
         PodsHandle::of_nobody()
     };
-    let claims = if settings.settings().claiming {
-        let parts = ClaimsParts {
-            node: node.clone(),
-            ledger: parts.ledger.clone(),
-            pods: pods.subscribe(),
-            connections: connections.clone(),
-            events: events.clone(),
-            metrics: parts.claims.clone(),
-            warm: parts.warm,
-        };
-        spawn_claims(tasks, parts)
-    } else {
-        ClaimsHandle::of_nobody()
-    };
+    let claims = claims_of(tasks, &parts, &node, &pods, &connections, &events);
     let token = tasks.token();
     let source = parts.pools.map(|(remembered, refusals)| {
         let watching = pools::run(racks.clone(), connections.clone(), pools.clone());
@@ -165,6 +152,30 @@ pub(crate) fn spawn_sync(tasks: &Tasks, parts: SyncParts, rack: NodeRack) -> Clu
         pods,
         claims,
     }
+}
+
+/// What claims addresses; where pools are configured, nothing does.
+fn claims_of(
+    tasks: &Tasks,
+    parts: &SyncParts,
+    node: &proto_ids::NodeName,
+    pods: &PodsHandle,
+    connections: &watch::Receiver<Option<Connection>>,
+    events: &EventsHandle,
+) -> ClaimsHandle {
+    if !parts.ledger.status().borrow().settings.settings().claiming {
+        return ClaimsHandle::of_nobody();
+    }
+    let parts = ClaimsParts {
+        node: node.clone(),
+        ledger: parts.ledger.clone(),
+        pods: pods.subscribe(),
+        connections: connections.clone(),
+        events: events.clone(),
+        metrics: parts.claims.clone(),
+        warm: parts.warm,
+    };
+    spawn_claims(tasks, parts)
 }
 
 async fn until(token: &tokio_util::sync::CancellationToken, work: impl Future<Output = ()>) {

@@ -194,13 +194,7 @@ impl Driver {
         let mut last_round = Instant::now();
         let mut dirty = true;
         loop {
-            let due = if dirty {
-                last_round + ROUND_PAUSE
-            } else {
-                self.wake
-                    .min(last_round + IDLE_PAUSE)
-                    .max(last_round + ROUND_PAUSE)
-            };
+            let due = self.due(last_round, dirty);
             let woken = tokio::select! {
                 Some(Ok(answered)) = self.calls.join_next() => Woken::Answered(Box::new(answered)),
                 heard = heard(&mut follow) => Woken::Heard(heard),
@@ -241,18 +235,28 @@ impl Driver {
                 }
                 Woken::Connect => {
                     let connection = connections.borrow_and_update().clone();
-                    follow =
-                        connection.map(|connection| Follow::new(&connection, &self.parts.node));
-                    if follow.is_none() {
-                        connect_at = Instant::now() + CONNECT_PAUSES.0;
-                        if self.away.is_none() {
-                            self.lose("there is no connection to the API server yet".to_owned());
-                        }
-                    }
+                    follow = self.follow(connection);
+                    connect_at = Instant::now() + CONNECT_PAUSES.0;
                 }
                 Woken::Ended => return std::future::pending().await,
             }
         }
+    }
+
+    /// When the next round is due.
+    fn due(&self, last: Instant, dirty: bool) -> Instant {
+        if dirty {
+            return last + ROUND_PAUSE;
+        }
+        self.wake.clamp(last + ROUND_PAUSE, last + IDLE_PAUSE)
+    }
+
+    /// Begins to follow the own claims; `None`: there is no connection yet.
+    fn follow(&mut self, connection: Option<Connection>) -> Option<Follow> {
+        if connection.is_none() && self.away.is_none() {
+            self.lose("there is no connection to the API server yet".to_owned());
+        }
+        connection.map(|connection| Follow::new(&connection, &self.parts.node))
     }
 
     /// The API server does not answer.

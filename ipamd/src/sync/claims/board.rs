@@ -165,9 +165,7 @@ impl Board {
                 let wait = self.waits.get(place)?;
                 Some(words(identity, place, wait))
             });
-            let Some((_, address)) = places.first() else {
-                return None;
-            };
+            let (_, address) = places.first()?;
             return Some(known.unwrap_or_else(|| Told {
                 cause: format!(
                     "{identity} has address {address} on another node, which is being asked for it"
@@ -252,30 +250,30 @@ mod tests {
         "t/db-0".parse().unwrap()
     }
 
-    fn stamp(text: &str) -> Stamp {
-        Some(text.to_owned())
+    fn of(uid: &str) -> Stamp {
+        Stamp::from(uid.to_owned())
     }
 
     #[test]
     fn what_was_found_for_one_pod_does_not_count_for_the_next() {
         let now = Instant::now();
         let mut board = Board::default();
-        assert_eq!(board.search(&identity(), &stamp("u1"), now), Search::Open);
-        board.found(identity(), stamp("u1"), [place()].into(), Vec::new(), now);
+        assert_eq!(board.search(&identity(), &of("u1"), now), Search::Open);
+        board.found(identity(), of("u1"), [place()].into(), Vec::new(), now);
         let coming = Search::Coming([place()].into());
-        assert_eq!(board.search(&identity(), &stamp("u1"), now), coming);
-        assert_eq!(board.search(&identity(), &stamp("u2"), now), Search::Open);
+        assert_eq!(board.search(&identity(), &of("u1"), now), coming);
+        assert_eq!(board.search(&identity(), &of("u2"), now), Search::Open);
         assert_eq!(board.search(&identity(), &None, now), coming);
         let later = now + FOUND_COUNTS;
         assert_eq!(board.search(&identity(), &None, later), Search::Open);
-        assert_eq!(board.search(&identity(), &stamp("u1"), later), coming);
+        assert_eq!(board.search(&identity(), &of("u1"), later), coming);
     }
 
     #[test]
     fn what_has_come_is_not_waited_for_any_more() {
         let now = Instant::now();
         let mut board = Board::default();
-        board.found(identity(), stamp("u1"), [place()].into(), Vec::new(), now);
+        board.found(identity(), of("u1"), [place()].into(), Vec::new(), now);
         let needed = [identity()].into();
         board.refresh(&needed, |_, _| true);
         assert_eq!(board.coming(), needed);
@@ -283,17 +281,17 @@ mod tests {
         board.refresh(&needed, |_, _| false);
         assert_eq!(board.coming(), BTreeSet::new());
         let clear = Search::Clear(Vec::new());
-        assert_eq!(board.search(&identity(), &stamp("u1"), now), clear);
+        assert_eq!(board.search(&identity(), &of("u1"), now), clear);
         board.refresh(&BTreeSet::new(), |_, _| true);
-        assert_eq!(board.search(&identity(), &stamp("u1"), now), Search::Open);
+        assert_eq!(board.search(&identity(), &of("u1"), now), Search::Open);
     }
 
     #[test]
     fn what_is_waited_for_is_told_with_what_to_do() {
         let now = Instant::now();
         let mut board = Board::default();
-        assert_eq!(board.told(&identity(), &stamp("u1"), now), None);
-        board.found(identity(), stamp("u1"), [place()].into(), Vec::new(), now);
+        assert_eq!(board.told(&identity(), &of("u1"), now), None);
+        board.found(identity(), of("u1"), [place()].into(), Vec::new(), now);
         let holder: NodeName = "n1".parse().unwrap();
         for (wait, cause, advice) in [
             (None, "which is being asked", "nothing"),
@@ -329,13 +327,13 @@ mod tests {
         ] {
             board.waits.clear();
             board.waits.extend(wait.map(|wait| (place(), wait)));
-            let told = board.told(&identity(), &stamp("u1"), now).unwrap();
+            let told = board.told(&identity(), &of("u1"), now).unwrap();
             assert!(told.cause.contains(cause), "{told:?}");
             assert!(told.advice.contains(advice), "{told:?}");
         }
         board.refresh(&[identity()].into(), |_, _| false);
         board.away = Some("it is away".to_owned());
-        let told = board.told(&identity(), &stamp("u1"), now).unwrap();
+        let told = board.told(&identity(), &of("u1"), now).unwrap();
         assert!(
             told.cause.contains("cannot be asked: it is away"),
             "{told:?}"

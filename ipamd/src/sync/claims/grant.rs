@@ -299,7 +299,7 @@ impl PodFacts {
         let rule = || settings.rule_hold(&self.pod);
         let hold = self.policy.hold.or_else(rule);
         PodPolicy {
-            hold: hold.or((!self.named).then_some(Hold::None)),
+            hold: hold.or_else(|| (!self.named).then_some(Hold::None)),
             owner: self.policy.owner.clone(),
         }
     }

@@ -80,9 +80,11 @@ impl ClaimsMetrics {
     pub(super) fn count(&self, ask: &Ask, answer: &Answer) {
         let request = match ask {
             Ask::Look(_) => Request::Get,
-            Ask::Write(_, ClaimWrite::Create(_)) => Request::Create,
-            Ask::Write(_, ClaimWrite::Update { .. }) => Request::Update,
-            Ask::Write(_, ClaimWrite::Delete { .. }) => Request::Delete,
+            Ask::Write(_, write) => match **write {
+                ClaimWrite::Create(_) => Request::Create,
+                ClaimWrite::Update { .. } => Request::Update,
+                ClaimWrite::Delete { .. } => Request::Delete,
+            },
             Ask::Find(_) => Request::Find,
             Ask::Survey(_) => Request::List,
         };

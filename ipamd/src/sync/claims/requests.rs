@@ -25,7 +25,7 @@ pub(super) enum Ask {
     /// Read a claim.
     Look(Place),
     /// Write one.
-    Write(Place, ClaimWrite),
+    Write(Place, Box<ClaimWrite>),
     /// Who has bindings of an identity.
     Find(Identity),
     /// Which addresses of a pool are whose.
@@ -71,28 +71,32 @@ async fn answer(api: &Api<Object>, call: &Call) -> Result<Answer, Error> {
         field_manager: Some(names::IPAMD_FIELD_MANAGER.to_owned()),
         ..PostParams::default()
     };
-    match (&call.ask, &call.object) {
-        (Ask::Look(_), _) => Ok(Answer::Claim(api.get_opt(&call.name).await?.map(Box::new))),
-        (Ask::Write(_, ClaimWrite::Create(_)), Some(object)) => {
-            let created = api.create(&params, object).await?;
-            Ok(Answer::Claim(Some(Box::new(created))))
+    match &call.ask {
+        Ask::Look(_) => Ok(Answer::Claim(api.get_opt(&call.name).await?.map(Box::new))),
+        Ask::Write(_, write) => {
+            let Some(object) = &call.object else {
+                return Ok(Answer::Conflict);
+            };
+            match **write {
+                ClaimWrite::Create(_) => {
+                    let created = api.create(&params, object).await?;
+                    Ok(Answer::Claim(Some(Box::new(created))))
+                }
+                ClaimWrite::Update { .. } => {
+                    let written = api.replace(&call.name, &params, object).await?;
+                    Ok(Answer::Claim(Some(Box::new(written))))
+                }
+                ClaimWrite::Delete { .. } => delete(api, &params, &call.name, object).await,
+            }
         }
-        (Ask::Write(_, ClaimWrite::Update { .. }), Some(object)) => {
-            let written = api.replace(&call.name, &params, object).await?;
-            Ok(Answer::Claim(Some(Box::new(written))))
-        }
-        (Ask::Write(_, ClaimWrite::Delete { .. }), Some(object)) => {
-            delete(api, &params, &call.name, object).await
-        }
-        (Ask::Write(..), None) => Ok(Answer::Conflict),
-        (Ask::Find(identity), _) => {
+        Ask::Find(identity) => {
             let selector = format!("spec.binding.identity={identity}");
             let found = api
                 .list(&ListParams::default().fields(&selector).limit(FIND_LIMIT))
                 .await?;
             Ok(Answer::Found(found.items))
         }
-        (Ask::Survey(pool), _) => survey(api, pool).await,
+        Ask::Survey(pool) => survey(api, pool).await,
     }
 }
 

@@ -229,7 +229,7 @@ impl Driver {
             return None;
         };
         Some(Call {
-            ask: Ask::Write(place.clone(), write),
+            ask: Ask::Write(place.clone(), Box::new(write)),
             name,
             object: Some(Box::new(object)),
         })

@@ -75,7 +75,7 @@ impl Driver {
             }
             Ask::Write(place, write) => {
                 self.busy.remove(&place);
-                self.written(place, write, answer, sent).await;
+                self.written(place, *write, answer, sent).await;
             }
             Ask::Find(identity) => {
                 if let Some(stamp) = self.finding.remove(&identity) {

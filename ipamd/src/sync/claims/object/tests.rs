@@ -187,7 +187,8 @@ fn finalizer_is_put_back_but_on_what_is_being_deleted() {
 
 #[test]
 fn object_that_makes_no_sense_names_the_field() {
-    let cases: [(fn(&mut ClaimSpec), &str); 5] = [
+    type Spoil = fn(&mut ClaimSpec);
+    let cases: [(Spoil, &str); 5] = [
         (|spec| spec.address = "10.20.1".to_owned(), "spec.address"),
         (|spec| spec.node = String::new(), "spec.node"),
         (|spec| spec.epoch = -1, "spec.epoch"),
