@@ -64,8 +64,11 @@ pub(crate) async fn run(args: &PoolsArgs, cluster: &Cluster, output: Output) -> 
             "there is no such Pool: addresses are those of ipamd.toml (berth-ipamd status), or nobody has made one yet",
         );
     }
+    // Whoever may not read it counts for himself.
+    let renewed = cluster.leader_renewed().await.unwrap_or(None);
+    let leads = view::leads(renewed, now);
     // All of them are read only where the leader's numbers are missing.
-    let claims = if pools.iter().all(|pool| view::fresh(pool, now).is_some()) {
+    let claims = if pools.iter().all(|pool| view::fresh(pool, leads).is_some()) {
         Vec::new()
     } else {
         let selection = Selection {
@@ -74,7 +77,7 @@ pub(crate) async fn run(args: &PoolsArgs, cluster: &Cluster, output: Output) -> 
         };
         cluster.claims(&selection).await?
     };
-    let views = view::views(&pools, &claims, now);
+    let views = view::views(&pools, &claims, leads, now);
     match output.format {
         Format::Json | Format::Yaml => output.document(&views)?,
         Format::Table => Output::text(&text::table(&views, now, output.paint))?,

@@ -45,8 +45,8 @@ pub(crate) enum AskNodeError {
     NoPod,
     /// Whoever asks may not.
     #[error(
-        "running commands in Berth's Pods is not allowed to you; the ClusterRole berth-operator allows it \
-         (get and create on pods/exec in Berth's namespace)"
+        "running commands in Berth's Pods is not allowed to you; the Role berth-operator of Berth's namespace allows it, once \
+         somebody has bound it to you (install/manifests/rbac/operator.yaml)"
     )]
     Forbidden,
     /// The API server could not pass it on.

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Event, Node, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::{Api, ResourceExt};
 use proto_crd::claim::Claim;
+use proto_crd::names;
 use proto_crd::pool::Pool;
 
 use super::{Cluster, explain, pages_of};
@@ -43,6 +46,20 @@ impl Cluster {
         let list = async |params| api.list(&params).await;
         let params = ListParams::default();
         pages_of("the Pools", params, list, |pool| Some(PoolSeen::of(pool))).await
+    }
+
+    /// When the controllers' leader last said that it leads.
+    pub(crate) async fn leader_renewed(&self) -> Result<Option<Timestamp>> {
+        let api: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let found = api.get_opt(names::CONTROLLERS_LEASE).await;
+        let found = found.map_err(|error| explain("the Lease of the controllers", error))?;
+        let spec = found.and_then(|lease| lease.spec);
+        let held = spec.filter(|spec| {
+            spec.holder_identity
+                .as_ref()
+                .is_some_and(|it| !it.is_empty())
+        });
+        Ok(held.and_then(|spec| spec.renew_time).map(|time| time.0))
     }
 
     /// The claims that are selected, in the order of their names.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::jiff::Timestamp;
-use proto_crd::condition::{Condition, ConditionStatus};
+use proto_crd::condition::Condition;
 
 use super::view::{PoolView, Source};
 use crate::age::{short, since};
@@ -38,7 +38,7 @@ pub(super) fn table(views: &[PoolView], now: Timestamp, paint: Paint) -> String 
         "FREE",
         "EXHAUSTED",
     ];
-    columns(headings, rows, paint) + &remarks(views, now, paint)
+    columns(headings, rows, paint) + &remarks(views, paint)
 }
 
 /// The same, with the subnet and where the numbers are from.
@@ -73,7 +73,7 @@ pub(super) fn wide(views: &[PoolView], now: Timestamp, paint: Paint) -> String {
         "EXHAUSTED",
         "COUNTED",
     ];
-    columns(headings, rows, paint) + &remarks(views, now, paint)
+    columns(headings, rows, paint) + &remarks(views, paint)
 }
 
 fn free(view: &PoolView) -> Cell {
@@ -99,12 +99,12 @@ fn exhausted(view: &PoolView, now: Timestamp) -> Cell {
 
 fn source(view: &PoolView, now: Timestamp) -> String {
     match view.source {
-        Source::Status => format!("status, {} ago", short(since(view.counted, now))),
+        Source::Status => format!("status, so for {}", short(since(view.since, now))),
         Source::Claims => "claims, now".to_owned(),
     }
 }
 
-fn remarks(views: &[PoolView], now: Timestamp, paint: Paint) -> String {
+fn remarks(views: &[PoolView], paint: Paint) -> String {
     let mut text = String::new();
     let of = |source| views.iter().filter(move |view| view.source == source);
     let names = |source| {
@@ -113,42 +113,33 @@ fn remarks(views: &[PoolView], now: Timestamp, paint: Paint) -> String {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    if let Some(oldest) = of(Source::Status).map(|it| it.counted).min() {
-        let ago = short(since(oldest, now));
-        let _ = writeln!(text, "\nNumbers of the controllers, at most {ago} old.");
+    if of(Source::Status).next().is_some() {
+        text += "\nNumbers of the controllers, who write them within half a minute.\n";
     }
     if of(Source::Claims).next().is_some() {
         let _ = writeln!(
             text,
-            "\nCounted from the claims now: {}. The controllers' numbers are missing or old (do they run? \
-             kubectl -n berth-system get lease berth-controllers), so nobody knows the rate.",
+            "\nCounted from the claims now: {}. The controllers have written no numbers of it as it is, or nobody leads (kubectl -n \
+             berth-system get lease berth-controllers), so nobody knows the rate.",
             names(Source::Claims)
         );
     }
     for view in views {
-        for condition in &view.conditions {
-            text += &told(&view.pool, condition, paint);
+        if let Some(refused) = view.refused() {
+            text += &told(&view.pool, refused, paint);
         }
     }
     text
 }
 
-/// A condition in its own words: what it means for the pool, its message says.
-fn told(pool: &str, condition: &Condition, paint: Paint) -> String {
-    let status = match condition.status {
-        ConditionStatus::True => "",
-        ConditionStatus::False => "not ",
-        ConditionStatus::Unknown => "perhaps ",
-    };
-    let head = format!(
-        "{pool}: {status}{} ({})",
-        condition.r#type, condition.reason
-    );
+/// In the controllers' own words.
+fn told(pool: &str, refused: &Condition, paint: Paint) -> String {
+    let head = format!("{pool}: not accepted ({})", refused.reason);
     format!(
         "\n{} since {}\n  {}\n",
-        paint.paint(Tone::Plain, &head),
-        condition.last_transition_time.0,
-        condition.message
+        paint.paint(Tone::Wrong, &head),
+        refused.last_transition_time.0,
+        refused.message
     )
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use proto_crd::condition::Condition;
+use proto_crd::condition::{ACCEPTED, Condition, ConditionStatus};
 use proto_crd::pool::PoolStatus;
 use serde::Serialize;
 
@@ -13,8 +13,8 @@ use crate::age::since;
 use crate::claims::{ClaimSeen, State};
 use crate::range::Addresses;
 
-/// Numbers older than that are not shown as present ones: the leader writes them when they change and every few minutes.
-const FRESH: Duration = Duration::from_secs(15 * 60);
+/// A leader says every two seconds that it leads. That much longer, because this machine's clock is another.
+const LEADS: Duration = Duration::from_secs(120);
 
 /// How full a pool is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -46,8 +46,8 @@ pub(super) struct PoolView {
     pub(super) exhausted_at: Option<Timestamp>,
     /// Where the numbers are from.
     pub(super) source: Source,
-    /// When they were right.
-    pub(super) counted: Timestamp,
+    /// Since when they are so.
+    pub(super) since: Timestamp,
     /// What the leader says of the pool.
     pub(super) conditions: Vec<Condition>,
 }
@@ -63,18 +63,28 @@ pub(super) enum Source {
 }
 
 impl PoolView {
-    /// Whether there is an address left.
+    /// Whether there is an address left, and the nodes use the pool.
     pub(super) fn is_fine(&self) -> bool {
-        self.free > 0
+        self.free > 0 && self.refused().is_none()
+    }
+
+    /// Why the nodes do not use the pool as it is.
+    pub(super) fn refused(&self) -> Option<&Condition> {
+        let mut conditions = self.conditions.iter();
+        conditions.find(|it| it.r#type == ACCEPTED && it.status == ConditionStatus::False)
     }
 }
 
-/// The leader's numbers, where they are of the pool as it is and of now.
-pub(super) fn fresh(pool: &PoolSeen, now: Timestamp) -> Option<&PoolStatus> {
+/// Whether somebody leads now, who writes numbers when they change.
+pub(super) fn leads(renewed: Option<Timestamp>, now: Timestamp) -> bool {
+    renewed.is_some_and(|time| since(time, now) <= LEADS)
+}
+
+/// The leader's numbers, where they are of the pool as it is, and somebody leads: they are written when they change.
+pub(super) fn fresh(pool: &PoolSeen, leads: bool) -> Option<&PoolStatus> {
     let status = pool.status.as_ref()?;
     let of_this = status.observed_generation == pool.generation;
-    let young = since(status.update_time.0, now) <= FRESH;
-    (of_this && young).then_some(status)
+    (of_this && leads).then_some(status)
 }
 
 #[derive(Default)]
@@ -85,7 +95,12 @@ struct Counted {
 }
 
 /// By network, rack and name.
-pub(super) fn views(pools: &[PoolSeen], claims: &[ClaimSeen], now: Timestamp) -> Vec<PoolView> {
+pub(super) fn views(
+    pools: &[PoolSeen],
+    claims: &[ClaimSeen],
+    leads: bool,
+    now: Timestamp,
+) -> Vec<PoolView> {
     let mut counted: BTreeMap<&str, Counted> = BTreeMap::new();
     for claim in claims {
         let count = counted.entry(&claim.spec.pool).or_default();
@@ -95,7 +110,7 @@ pub(super) fn views(pools: &[PoolSeen], claims: &[ClaimSeen], now: Timestamp) ->
     }
     let mut views: Vec<_> = pools
         .iter()
-        .map(|pool| match fresh(pool, now) {
+        .map(|pool| match fresh(pool, leads) {
             Some(status) => by_status(pool, status),
             None => by_claims(pool, counted.get(pool.name.as_str()), now),
         })
@@ -115,7 +130,7 @@ fn by_status(pool: &PoolSeen, status: &PoolStatus) -> PoolView {
         attached: number(status.attached),
         exhausted_at: status.exhausted_at.as_ref().map(|it| it.0),
         source: Source::Status,
-        counted: status.update_time.0,
+        since: status.update_time.0,
         ..empty(pool)
     }
     .with_free()
@@ -129,7 +144,7 @@ fn by_claims(pool: &PoolSeen, counted: Option<&Counted>, now: Timestamp) -> Pool
         claimed: counted.claimed,
         bound: counted.bound,
         attached: counted.attached,
-        counted: now,
+        since: now,
         ..empty(pool)
     }
     .with_free()
@@ -157,7 +172,7 @@ fn empty(pool: &PoolSeen) -> PoolView {
         free: 0,
         exhausted_at: None,
         source: Source::Claims,
-        counted: Timestamp::UNIX_EPOCH,
+        since: Timestamp::UNIX_EPOCH,
         conditions: conditions.unwrap_or_default(),
     }
 }

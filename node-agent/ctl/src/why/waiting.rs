@@ -194,7 +194,10 @@ fn new_addresses(
         let counts = pools.iter().filter_map(|pool| pool.status.as_ref());
         let counted = counts.map(|it| it.update_time.0).min();
         let ago = counted.map_or_else(String::new, |time| {
-            format!(" (counted {} ago)", short(since(time, now)))
+            format!(
+                " (so for {}, by the Pool's status)",
+                short(since(time, now))
+            )
         });
         told.push(match (warm, full) {
             (0, true) => wrong(format!(

@@ -9,7 +9,7 @@ use crate::pools::view::views;
 fn people_see_what_is_free_until_when_and_where_the_numbers_are_from() {
     let mut told = status(3, -60);
     told["conditions"] = json!([{
-        "type": "Exhausting", "status": "True", "reason": "LessThanADay", "message": "It is full in 2h.",
+        "type": "Accepted", "status": "False", "reason": "Contradictory", "message": "ranges: it overlaps.",
         "lastTransitionTime": at(-60),
     }]);
     let full = json!({"rack": "b", "subnet": "10.20.2.0/24", "ranges": ["10.20.2.7"]});
@@ -21,7 +21,7 @@ fn people_see_what_is_free_until_when_and_where_the_numbers_are_from() {
         "10.20.2.7",
         &json!({"pool": "external-b", "rack": "b"}),
     )];
-    let views = views(&pools, &claims, at(0));
+    let views = views(&pools, &claims, true, at(0));
     let text = table(&views, at(0), Paint::NONE);
     let lines: Vec<Vec<_>> = text
         .lines()
@@ -57,13 +57,13 @@ fn people_see_what_is_free_until_when_and_where_the_numbers_are_from() {
         "{text}"
     );
     for words in [
-        "Numbers of the controllers, at most 60s old.",
+        "Numbers of the controllers",
         "Counted from the claims now: external-b.",
-        "external-a: Exhausting (LessThanADay) since 2025-11-21T09:59:00Z\n  It is full in 2h.",
+        "external-a: not accepted (Contradictory) since 2025-11-21T09:59:00Z\n  ranges: it overlaps.",
     ] {
         assert!(text.contains(words), "no {words:?} in {text}");
     }
     let wide = wide(&views, at(0), Paint::NONE);
     assert!(wide.contains("10.20.1.0/24"), "{wide}");
-    assert!(wide.contains("status, 60s ago"), "{wide}");
+    assert!(wide.contains("status, so for 60s"), "{wide}");
 }

@@ -35,14 +35,19 @@ fn leaders_numbers_count_while_they_are_of_this_pool_and_of_now() {
     ];
     let by_claims = (Source::Claims, [100, 3, 2, 1, 97], None);
     let by_status = (Source::Status, [100, 40, 30, 20, 60], Some(at(7_200)));
-    for (case, status, expected) in [
-        ("of now", status(3, 0), by_status),
-        ("just", status(3, -900), by_status),
-        ("old", status(3, -901), by_claims),
-        ("of another generation", status(2, 0), by_claims),
-        ("none", Value::Null, by_claims),
+    for (case, status, leads, expected) in [
+        ("of now", status(3, 0), true, by_status),
+        ("unchanged for long", status(3, -90_000), true, by_status),
+        ("nobody leads", status(3, 0), false, by_claims),
+        ("of another generation", status(2, 0), true, by_claims),
+        ("none", Value::Null, true, by_claims),
     ] {
-        let views = views(&[pool("external-a", &json!({}), status)], &claims, at(0));
+        let views = views(
+            &[pool("external-a", &json!({}), status)],
+            &claims,
+            leads,
+            at(0),
+        );
         let [view] = &views[..] else { panic!("{case}") };
         let numbers = [
             view.capacity,
@@ -67,7 +72,7 @@ fn pools_are_in_the_order_of_network_and_rack() {
         pool("x6", &json!({}), Value::Null),
         pool("x4", &json!({}), Value::Null),
     ];
-    let names: Vec<_> = views(&pools, &[], at(0))
+    let names: Vec<_> = views(&pools, &[], true, at(0))
         .into_iter()
         .map(|it| it.pool)
         .collect();
@@ -78,6 +83,18 @@ fn pools_are_in_the_order_of_network_and_rack() {
 fn pool_without_a_free_address_is_not_fine() {
     let one = pool("p", &json!({"ranges": ["10.20.1.100"]}), Value::Null);
     let claims = [claim("10.20.1.100", &json!({"pool": "p"}))];
-    assert!(!views(std::slice::from_ref(&one), &claims, at(0))[0].is_fine());
-    assert!(views(&[one], &[], at(0))[0].is_fine());
+    assert!(!views(std::slice::from_ref(&one), &claims, false, at(0))[0].is_fine());
+    assert!(views(&[one], &[], false, at(0))[0].is_fine());
+}
+
+#[test]
+fn who_said_nothing_for_two_minutes_does_not_lead() {
+    for (renewed, expected) in [
+        (Some(at(-120)), true),
+        (Some(at(30)), true),
+        (Some(at(-121)), false),
+        (None, false),
+    ] {
+        assert_eq!(leads(renewed, at(0)), expected, "{renewed:?}");
+    }
 }

@@ -168,7 +168,7 @@ fn pod_without_addresses_learns_where_they_will_come_from() {
     known.pools[0] = pool("external-a", "external", "a", Some(10));
     assert_told(
         &known,
-        &["every address of rack a is claimed (counted 60s ago)"],
+        &["every address of rack a is claimed (so for 60s, by the Pool's status)"],
     );
     assert!(is_wrong(&known));
 }
