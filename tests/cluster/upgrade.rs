@@ -201,7 +201,10 @@ fn kill_for_memory(cluster: &Cluster) {
     let node = cluster.world().node("n1");
     let before = ipamd_status(cluster);
     // Pages of a tmpfs are counted where they are written, and there is no swap to which they could go.
-    let leak = "pid=$(pidof -s berth-ipamd)
+    // The daemon, not the relay of the same program.
+    let leak = "for pid in $(pidof berth-ipamd); do
+  if [ \"$(cat /proc/$pid/comm)\" = berth-ipamd ]; then break; fi
+done
 group=/sys/fs/cgroup/memory$(sed -n 's/.*:memory://p' /proc/$pid/cgroup)
 mkdir -p /run/leak
 mount -t tmpfs leak /run/leak

@@ -7,7 +7,7 @@ use tests_cri::{Container, Cri, Pod};
 use tests_testbed::{APP_IMAGES, Containerd, Ipamd, IpamdConfig, Node, Pending, wait_until};
 
 /// A sandbox is made in well under a second, but two of these machines share two cores with other tests.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The daemons of one powered-on node.
 pub(crate) struct Machine {
@@ -33,6 +33,18 @@ pub(crate) struct Nic {
 
 /// The daemon first, the runtime next, as at boot.
 pub(crate) fn start(node: &Node) -> Machine {
+    write_bank(node);
+    start_as(node, &IpamdConfig::of(node))
+}
+
+/// The same with another plugin.
+pub(crate) fn start_with(node: &Node, plugin: &Value) -> Machine {
+    write_network(node, plugin);
+    start_as(node, &IpamdConfig::of(node))
+}
+
+/// The network configuration with both networks.
+pub(crate) fn write_bank(node: &Node) {
     let plugin = json!({
         "type": "berth",
         "ipamd": "/run/berth/ipamd.sock",
@@ -41,17 +53,20 @@ pub(crate) fn start(node: &Node) -> Machine {
             {"name": "internal", "uplink": "eth1"},
         ],
     });
-    start_with(node, &plugin)
+    write_network(node, &plugin);
 }
 
-/// The same with another plugin.
-pub(crate) fn start_with(node: &Node, plugin: &Value) -> Machine {
+fn write_network(node: &Node, plugin: &Value) {
     node.write_conflist(
         "10-bank.conflist",
         &json!({"cniVersion": "1.0.0", "name": "bank", "plugins": [plugin]}),
     )
     .unwrap();
-    let ipamd = node.start_ipamd(&IpamdConfig::of(node)).unwrap();
+}
+
+/// The daemon by this configuration, with the network configuration that is there.
+pub(crate) fn start_as(node: &Node, config: &IpamdConfig) -> Machine {
+    let ipamd = node.start_ipamd(config).unwrap();
     let (containerd, cri) = start_runtime(node);
     Machine {
         cri,

@@ -3,6 +3,8 @@
 //! Needs root (cgroups), Debian's containerd and runc. Run by `cargo xtask test containerd`.
 
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod pods;

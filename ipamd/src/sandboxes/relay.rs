@@ -50,6 +50,8 @@ pub(crate) struct RelayArgs {
 
 /// Runs until it is told to end.
 pub(crate) fn relay(args: &RelayArgs) -> anyhow::Result<()> {
+    // As `ps` shows it: told from the daemon, which is the same program.
+    nix::sys::prctl::set_name(c"berth-sandboxes")?;
     privilege::reduce(false)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -205,17 +205,26 @@ impl Cri {
         Ok(())
     }
 
-    /// Stops a sandbox with all its containers and removes it; the network is given back.
+    /// Stops a sandbox with all its containers; the network is given back, and the runtime still lists it.
     ///
     /// # Errors
     /// What the runtime answers, or that it cannot be reached.
-    pub fn remove_pod(&self, sandbox: &str) -> Result<(), CallError> {
+    pub fn stop_pod(&self, sandbox: &str) -> Result<(), CallError> {
         self.call("StopPodSandbox", async |mut client| {
             let request = StopPodSandboxRequest {
                 pod_sandbox_id: sandbox.to_owned(),
             };
             client.stop_pod_sandbox(request).await
         })?;
+        Ok(())
+    }
+
+    /// Stops a sandbox as [`Self::stop_pod`] and removes it.
+    ///
+    /// # Errors
+    /// What the runtime answers, or that it cannot be reached.
+    pub fn remove_pod(&self, sandbox: &str) -> Result<(), CallError> {
+        self.stop_pod(sandbox)?;
         self.call("RemovePodSandbox", async |mut client| {
             let request = RemovePodSandboxRequest {
                 pod_sandbox_id: sandbox.to_owned(),
