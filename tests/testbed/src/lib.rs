@@ -27,6 +27,7 @@ mod process;
 mod product;
 mod programs;
 mod rack;
+mod series;
 mod state;
 mod wait;
 mod world;
@@ -55,5 +56,6 @@ pub use programs::{
     KUBERNETES_PROGRAMS, KUBERNETES_VARIABLE, Kubernetes, Runtime,
 };
 pub use rack::Rack;
+pub use series::sum_of_series;
 pub use wait::{Pending, wait_patiently, wait_until};
 pub use world::{World, WorldBuilder};

@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tests_testbed::{ApiProxy, CONTAINERD_METRICS, Cluster, Pending, wait_patiently};
+use tests_testbed::{
+    ApiProxy, CONTAINERD_METRICS, Cluster, Pending, sum_of_series, wait_patiently,
+};
 
 use super::Shape;
-use super::counters::{Timed, sum};
+use super::counters::Timed;
 use super::figures::Samples;
 use super::progress;
 use super::subject::{OURS, OURS_GATEWAY, OURS_SECOND, PEER_FILE, Subject, peer_conflist};
@@ -279,7 +281,7 @@ impl Fleet {
             let writes = WRITES.iter().map(|verb| {
                 let verb = format!("verb=\"{verb}\"");
                 let labels = ["resource=\"claims\"", &verb];
-                sum(&text, "apiserver_request_total", &labels)
+                sum_of_series(&text, "apiserver_request_total", &labels)
             });
             let writes: f64 = writes.sum();
             #[allow(clippy::float_cmp, reason = "counts of requests")]
