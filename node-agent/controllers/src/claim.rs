@@ -150,7 +150,7 @@ impl Claims {
         let binding = claim.binding.as_deref();
         let is_of_node = matches!(
             deed,
-            Deed::Fence { .. } | Deed::Unfence | Deed::Discard { .. }
+            Deed::Fence { .. } | Deed::Unfence | Deed::Adopt { .. } | Deed::Discard { .. }
         );
         if is_of_node && !live.nodes.contains_key(&claim.node) {
             let node = self.reader.node(&claim.node).await?;
@@ -194,6 +194,12 @@ impl Claims {
         let (kind, fields) = match deed {
             Deed::Fence { reason } => (WriteKind::Fence, json!({"spec": {"fenced": mark(reason)}})),
             Deed::Unfence => (WriteKind::Unfence, json!({"spec": {"fenced": null}})),
+            Deed::Adopt { uid } => {
+                let annotations = json!({ names::NODE_UID_ANNOTATION: uid });
+                let fields =
+                    json!({"metadata": {"annotations": annotations}, "spec": {"fenced": null}});
+                (WriteKind::Adopt, fields)
+            }
             Deed::Release { reason } => (
                 WriteKind::Release,
                 json!({"spec": {"release": mark(reason)}}),
@@ -240,6 +246,7 @@ fn told(name: &str, claim: &ClaimView, deed: &Deed) {
     match deed {
         Deed::Fence { reason } => info!(claim = name, node, reason, "claim fenced"),
         Deed::Unfence => info!(claim = name, node, "fence mark removed"),
+        Deed::Adopt { uid } => info!(claim = name, node, uid, "claim is the new Node's"),
         Deed::Release { reason } => info!(claim = name, node, reason, "binding to be let go"),
         Deed::Unrelease => info!(claim = name, node, "binding to be kept after all"),
         Deed::Discard { reason } => info!(claim = name, node, reason, "claim deleted"),

@@ -62,6 +62,7 @@ impl EncodeLabelValue for WriteKind {
         let text = match self {
             Self::Fence => "fence",
             Self::Unfence => "unfence",
+            Self::Adopt => "adopt",
             Self::Release => "release",
             Self::Unrelease => "unrelease",
             Self::DeleteClaim => "delete_claim",

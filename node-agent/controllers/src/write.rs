@@ -38,6 +38,8 @@ pub(crate) enum WriteKind {
     Fence,
     /// A claim's fence mark, removed.
     Unfence,
+    /// A claim's Node, after the Node was made anew.
+    Adopt,
     /// A claim's release mark, set.
     Release,
     /// A claim's release mark, removed.

@@ -16,6 +16,10 @@ use super::view::{BindingView, ClaimView, Stickiness};
 /// An owner that is scaled in and out again at once wants everything it wanted.
 pub(super) const UNWANTED_AFTER: Duration = Duration::from_secs(30);
 
+/// What a Node left that was deleted and made anew becomes the new one's: not before every other node that waited for it had
+/// its own [`FENCE_SETTLES`], counted from when it saw the mark.
+pub(super) const ADOPT_AFTER: Duration = Duration::from_secs(60);
+
 /// What is known about a claim.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
@@ -63,6 +67,11 @@ pub(super) enum Deed {
     },
     /// Take the controllers' own mark away.
     Unfence,
+    /// Say that it is the present Node's of that name, which is alive.
+    Adopt {
+        /// The Node's UID.
+        uid: String,
+    },
     /// Say that the binding is to be let go.
     Release {
         /// Why.
@@ -89,9 +98,28 @@ pub(super) fn decide(claim: &ClaimView, facts: &Facts<'_>) -> Option<Deed> {
             Some(Deed::Fence { reason })
         }
         // Whoever set the mark: it has stood, and the node does not come back.
-        (Holder::Dead(cause), Some(_)) if cause.is_final() => discard(claim, cause, facts),
+        (Holder::Dead(cause), Some(_)) if cause.is_final() => {
+            adopt(claim, cause, facts).or_else(|| discard(claim, cause, facts))
+        }
         _ => release(claim, facts),
     }
+}
+
+/// A binding that nobody else took belongs to whoever has the node's name now: mostly the same machine, which had lost its Node
+/// object, and still has it in its book.
+fn adopt(claim: &ClaimView, cause: Cause, facts: &Facts<'_>) -> Option<Deed> {
+    let NodeSight::There(node) = facts.node else {
+        return None;
+    };
+    let is_due = cause == Cause::Recreated
+        && facts.marked >= ADOPT_AFTER
+        && claim.fenced.as_ref().is_some_and(super::is_ours)
+        && claim.binding.is_some()
+        && !claim.is_deleting
+        && !node.is_out_of_service;
+    is_due.then(|| Deed::Adopt {
+        uid: node.uid.clone(),
+    })
 }
 
 /// A claim whose holder is gone for good: nobody else would ever let it go.

@@ -226,7 +226,10 @@ fn a_mark_of_the_controllers_goes_with_its_cause_and_an_operators_stays() {
         ),
         ("no UID, operator's", unsaid(operators()), &own, None),
     ] {
-        let facts = facts(NodeSight::There(node));
+        let facts = Facts {
+            marked: SHORT,
+            ..facts(NodeSight::There(node))
+        };
         assert_eq!(decide(&claim, &facts), deed, "{case}");
     }
 }
@@ -509,4 +512,46 @@ fn a_held_binding_is_released_when_its_owner_wants_it_no_more() {
         };
         assert_eq!(decide(&claim, &facts), deed, "{case}");
     }
+}
+
+#[test]
+fn what_a_node_left_that_was_made_anew_becomes_the_new_ones_when_nobody_took_it() {
+    let (new, new_tainted) = (node("u2", false), node("u2", true));
+    let made_anew = |fenced| ClaimView {
+        fenced: Some(fenced),
+        ..bound(held())
+    };
+    let ours = made_anew(ours(Cause::Recreated));
+    let deleting = ClaimView {
+        is_deleting: true,
+        ..ours.clone()
+    };
+    let adopt = Some(Deed::Adopt {
+        uid: "u2".to_owned(),
+    });
+    let minute = Duration::from_secs(60);
+    for (case, claim, node, marked, deed) in [
+        ("others had their time", &ours, &new, minute, adopt),
+        ("others have it now", &ours, &new, SHORT, None),
+        ("the new one is shut down", &ours, &new_tainted, LONG, None),
+        (
+            "an operator's mark",
+            &made_anew(operators()),
+            &new,
+            LONG,
+            None,
+        ),
+    ] {
+        let facts = Facts {
+            owner: Some(owner(true, LONG)),
+            marked,
+            ..facts(NodeSight::There(node))
+        };
+        assert_eq!(decide(claim, &facts), deed, "{case}");
+    }
+    let facts = facts(NodeSight::There(&new));
+    assert!(matches!(
+        decide(&deleting, &facts),
+        Some(Deed::Discard { .. })
+    ));
 }
