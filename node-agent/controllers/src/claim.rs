@@ -30,7 +30,7 @@ use decide::Deed;
 use plan::{Live, Memory, Moment, Plan};
 pub(crate) use view::ClaimView;
 
-/// From one pass to the next at least: a hundred thousand claims are looked at in some hundredths of a second.
+/// From one pass to the next at least: a hundred thousand claims are looked at in a tenth of a second.
 const PASS_GAP: Duration = Duration::from_secs(1);
 /// While something becomes due by time alone.
 const TICK: Duration = Duration::from_secs(2);
