@@ -1,30 +1,9 @@
 //! The custom resource definitions as a real API server enforces them: each rule and each bound refuses an object.
 
-use std::fs;
-
 use serde_json::{Value, json};
 use tests_testbed::{ApiServer, Output};
 
-use crate::shipped::{BASE, kubectl};
-
-/// An API server that knows our kinds. Objects go to the namespace `default`: what is tested is the schema alone.
-fn with_crds(name: &str) -> ApiServer {
-    let api = ApiServer::start(name).unwrap();
-    let folder = format!("{BASE}/crds");
-    let count = fs::read_dir(&folder).unwrap().count();
-    assert!(count > 0, "{folder} is empty");
-    kubectl(&api, &["apply", "-f", &folder]);
-    kubectl(
-        &api,
-        &[
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "nodehealths.berth.dev",
-        ],
-    );
-    api
-}
+use crate::shipped::{defined, kubectl};
 
 fn health(name: &str) -> Value {
     json!({
@@ -322,7 +301,7 @@ const BOUNDS: &[Refused] = &[
 
 #[test]
 fn every_rule_and_bound_of_a_nodes_health_refuses_a_report() {
-    let api = with_crds("api_crds");
+    let api = defined("api_crds");
     api.apply(&health("n1").to_string()).unwrap();
     for (case, change, words) in RULES.iter().chain(BOUNDS) {
         let said = apply_status(&api, &changed(change));
@@ -346,7 +325,7 @@ fn every_rule_and_bound_of_a_nodes_health_refuses_a_report() {
 
 #[test]
 fn nodes_health_is_of_the_node_it_is_named_after_for_ever() {
-    let api = with_crds("api_crd_spec");
+    let api = defined("api_crd_spec");
     let create = |object: &Value| {
         let said = api.kubectl_with(&["create", "-f", "-"], &object.to_string());
         said.unwrap()
@@ -380,7 +359,7 @@ fn nodes_health_is_of_the_node_it_is_named_after_for_ever() {
 
 #[test]
 fn kubectl_shows_health_and_selects_what_has_problems() {
-    let api = with_crds("api_crd_columns");
+    let api = defined("api_crd_columns");
     api.apply(&health("n1").to_string()).unwrap();
     api.apply(&health("n2").to_string()).unwrap();
     apply_status(&api, &status()).ok().unwrap();

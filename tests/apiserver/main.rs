@@ -1,11 +1,17 @@
 //! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
 
 #[cfg(test)]
+mod claim_rights;
+#[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod crds;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod node_health;
+#[cfg(test)]
+mod pools;
 #[cfg(test)]
 mod rack;
 #[cfg(test)]

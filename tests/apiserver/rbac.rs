@@ -30,15 +30,43 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
     add_node(&api, "n1");
 
     let ipamd = Caller::in_pod(&api, "berth-ipamd", "n1");
-    let nodes = "nodes: list watch";
+    let (nodes, pods) = ("nodes: list watch", "pods: list watch");
     let events = "events.events.k8s.io: create";
-    assert_eq!(ipamd.rights("default"), with_everybody(&[nodes, events]));
-    for namespace in [NAMESPACE, "kube-system"] {
-        assert_eq!(
-            ipamd.rights(namespace),
-            with_everybody(&[nodes]),
-            "{namespace}"
-        );
+    let claims = "claims.berth.dev: get list watch create update patch delete";
+    for (namespace, own) in [
+        ("default", &[nodes, pods, events][..]),
+        (
+            NAMESPACE,
+            &[nodes, pods, claims, "pools.berth.dev: list watch"],
+        ),
+        ("kube-system", &[nodes, pods]),
+    ] {
+        let rights = ipamd.rights(namespace);
+        assert_eq!(rights, with_everybody(own), "{namespace}");
+    }
+
+    let controllers = Caller::with_token(&api, "berth-controllers", &[]);
+    let everywhere = [
+        "nodes: get list watch",
+        "pods: get",
+        "statefulsets.apps/scale: get",
+        "statefulsets.apps: get list watch",
+    ];
+    let here = [
+        "claims.berth.dev: get list watch update patch delete fence release",
+        "leases.coordination.k8s.io [berth-controllers]: get update patch",
+        "leases.coordination.k8s.io: create",
+        "pools.berth.dev/status: update patch",
+        "pools.berth.dev: list watch",
+    ];
+    for (namespace, own) in [
+        ("default", &[events][..]),
+        (NAMESPACE, &[&here[..], &[events]].concat()),
+        ("kube-system", &[]),
+    ] {
+        let all = [&everywhere[..], own].concat();
+        let rights = controllers.rights(namespace);
+        assert_eq!(rights, with_everybody(&all), "{namespace}");
     }
 
     let agent = Caller::in_pod(&api, "berth-agent", "n1");
@@ -90,7 +118,11 @@ fn address_daemon_reads_nodes_tells_of_its_own_and_is_refused_the_rest() {
             Value::Null,
             "orbidden",
         ),
-        (&["get", "pods"], Value::Null, "orbidden"),
+        (
+            &["delete", "pod", "berth-ipamd-n1"],
+            Value::Null,
+            "orbidden",
+        ),
         (&["get", "secrets"], Value::Null, "orbidden"),
         (&["get", "nodehealths"], Value::Null, "orbidden"),
         (&["delete", "node", "n1"], Value::Null, "orbidden"),

@@ -21,6 +21,23 @@ pub(crate) fn installed(name: &str) -> ApiServer {
     api
 }
 
+/// An API server that knows our kinds and none of our rights. Objects go to the namespace `default`: what is tested is the
+/// schema alone.
+pub(crate) fn defined(name: &str) -> ApiServer {
+    let api = ApiServer::start(name).unwrap();
+    kubectl(&api, &["apply", "-f", &format!("{BASE}/crds")]);
+    for kind in ["claims", "nodehealths", "pools"] {
+        let kind = format!("{kind}.berth.dev");
+        kubectl(&api, &["wait", "--for=condition=Established", "crd", &kind]);
+    }
+    api
+}
+
+/// A merge patch of an object: words for kubectl.
+pub(crate) fn patch<'a>(kind: &'a str, name: &'a str, patch: &'a str) -> [&'a str; 6] {
+    ["patch", kind, name, "--type=merge", "--patch", patch]
+}
+
 /// Runs kubectl as administrator; it must succeed without a warning.
 pub(crate) fn kubectl(api: &ControlPlane, words: &[&str]) -> String {
     let mut all = vec!["--warnings-as-errors"];

@@ -140,7 +140,7 @@ pub struct ClaimSpec {
     pub rack: String,
     /// The address, in the form of RFC 5952. It cannot be changed.
     #[schemars(
-        length(min = 1, max = 39),
+        length(max = 39),
         extend("x-kubernetes-validations" = rules::address())
     )]
     pub address: String,
@@ -182,7 +182,7 @@ pub struct ClaimBinding {
     )]
     pub mac: String,
     /// All its addresses, IPv4 first: each has a claim of its own.
-    #[schemars(length(min = 1, max = 2), inner(length(min = 1, max = 39)))]
+    #[schemars(length(min = 1, max = 2), inner(length(max = 39)))]
     pub addresses: Vec<String>,
     /// Where the identity comes from.
     pub origin: ClaimOrigin,
@@ -192,7 +192,7 @@ pub struct ClaimBinding {
     pub reservation: Option<String>,
     /// How long it is to be held, where its Pod says so: `forever`, `none` or a duration such as `30m`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = rules::hold()))]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::hold()))]
     pub hold: Option<String>,
     /// Who owns its Pod and decides how long it is wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -60,26 +60,26 @@ pub struct PoolSpec {
     pub rack: String,
     /// CIDR, as configured on the rack's switch. It cannot be changed.
     #[schemars(
-        length(min = 1, max = 43),
+        length(max = 43),
         extend("x-kubernetes-validations" = rules::subnet())
     )]
     pub subnet: String,
     /// What may be handed out: `FIRST-LAST`, an address, or a CIDR. None: the whole subnet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
+    #[schemars(length(max = 32), inner(length(max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
     pub ranges: Vec<String>,
     /// What may not be handed out, written as ranges.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
+    #[schemars(length(max = 64), inner(length(max = 79)), extend("x-kubernetes-validations" = rules::ranges()))]
     pub exclude: Vec<String>,
     /// The switch on this subnet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 39), extend("x-kubernetes-validations" = rules::gateway()))]
+    #[schemars(length(max = 39), extend("x-kubernetes-validations" = rules::gateway()))]
     pub gateway: Option<String>,
     /// How long an address that was released for good is not handed out to anybody else: a duration such as `10m`
     /// (the default), `none` or `forever`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), extend("x-kubernetes-validations" = rules::quarantine()))]
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::quarantine()))]
     pub quarantine: Option<String>,
     /// Static routes of the Pod.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -96,11 +96,11 @@ pub struct PoolSpec {
 #[schemars(extend("x-kubernetes-validations" = rules::route()))]
 pub struct PoolRoute {
     /// Where to: a CIDR, never everywhere.
-    #[schemars(length(min = 1, max = 43))]
+    #[schemars(length(max = 43))]
     pub dst: String,
     /// The next hop; the pool's gateway where nothing is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 39))]
+    #[schemars(length(max = 39))]
     pub via: Option<String>,
     /// The kernel's metric.
     #[serde(default, skip_serializing_if = "Option::is_none")]
