@@ -1,11 +1,23 @@
 //! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
 
 #[cfg(test)]
+mod claim_race;
+#[cfg(test)]
 mod claim_rights;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
+mod controllers;
+#[cfg(test)]
 mod crds;
+#[cfg(test)]
+mod ipamd_claims;
+#[cfg(test)]
+mod ipamd_pods;
+#[cfg(test)]
+mod ipamd_pools;
+#[cfg(test)]
+mod kubectl_addresses;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]
@@ -16,6 +28,8 @@ mod pools;
 mod rack;
 #[cfg(test)]
 mod rbac;
+#[cfg(test)]
+mod rig;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]
