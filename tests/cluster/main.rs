@@ -5,6 +5,8 @@ mod agent;
 #[cfg(test)]
 mod chain;
 #[cfg(test)]
+mod garbage;
+#[cfg(test)]
 mod held;
 #[cfg(test)]
 mod in_place;
