@@ -98,7 +98,8 @@ fn report(old: &Settings, new: &Settings) -> Vec<String> {
     if old.node != new.node {
         lines.push(format!("node: {} becomes {}", old.node, new.node));
     }
-    if old.rack != new.rack {
+    // Why it is not known may change often.
+    if old.rack.name() != new.rack.name() {
         lines.push(format!("rack: {} becomes {}", old.rack, new.rack));
     }
     for pool in &old.pools {
