@@ -215,6 +215,52 @@ fn nonsense_in_a_claim_is_refused_and_all_else_is_taken() {
     judge(&api, &object(NAME, &least())).ok().unwrap();
 }
 
+/// Name, pool, address, and what the refusal says.
+const MISNAMED: &[(&str, &str, &str, &str)] = &[
+    (
+        "mine",
+        "external-a",
+        "10.20.1.100",
+        "the name of a claim is",
+    ),
+    (
+        "external-a.10.20.1.101",
+        "external-a",
+        "10.20.1.100",
+        "the name of a claim is",
+    ),
+    (
+        "external-b.10.20.1.100",
+        "external-a",
+        "10.20.1.100",
+        "the name of a claim is",
+    ),
+    (
+        "external-a.fd00-20-1--64",
+        "external-a",
+        "fd00:20:1::64",
+        "the name of a claim is",
+    ),
+    (
+        "external-a.10.20.1",
+        "external-a",
+        "10.20.1",
+        "is not an address in its shortest form",
+    ),
+    (
+        "external-a.10.20.1.010",
+        "external-a",
+        "10.20.1.010",
+        "is not an address in its shortest form",
+    ),
+    (
+        "external-a.v6-fd00-20-1-0--64-0",
+        "external-a",
+        "fd00:20:1:0::64",
+        "is not an address in its shortest form",
+    ),
+];
+
 #[test]
 fn claim_is_named_after_its_pool_and_its_address_so_that_there_is_one() {
     let api = defined("api_claim_names");
@@ -238,50 +284,7 @@ fn claim_is_named_after_its_pool_and_its_address_so_that_there_is_one() {
             .ok()
             .unwrap();
     }
-    for (name, pool, address, words) in [
-        (
-            "mine",
-            "external-a",
-            "10.20.1.100",
-            "the name of a claim is",
-        ),
-        (
-            "external-a.10.20.1.101",
-            "external-a",
-            "10.20.1.100",
-            "the name of a claim is",
-        ),
-        (
-            "external-b.10.20.1.100",
-            "external-a",
-            "10.20.1.100",
-            "the name of a claim is",
-        ),
-        (
-            "external-a.fd00-20-1--64",
-            "external-a",
-            "fd00:20:1::64",
-            "the name of a claim is",
-        ),
-        (
-            "external-a.10.20.1",
-            "external-a",
-            "10.20.1",
-            "is not an address in its shortest form",
-        ),
-        (
-            "external-a.10.20.1.010",
-            "external-a",
-            "10.20.1.010",
-            "is not an address in its shortest form",
-        ),
-        (
-            "external-a.v6-fd00-20-1-0--64-0",
-            "external-a",
-            "fd00:20:1:0::64",
-            "is not an address in its shortest form",
-        ),
-    ] {
+    for (name, pool, address, words) in MISNAMED {
         let said = judge(&api, &object(name, &spec(pool, address)));
         assert!(said.stderr.contains(words), "{name}: {}", said.stderr);
     }

@@ -141,7 +141,7 @@ fn unassignable(field: &str, there: &str, all: &str) -> Value {
     // 2 to the number of host bits, by that number: a subnet is not wider than /8.
     let powers: Vec<_> = (0..=24).map(|bits| (1_u32 << bits).to_string()).collect();
     let last = format!(
-        "[a.split('.').map(o, int(o))].exists(o, (((o[0] * 256 + o[1]) * 256 + o[2]) * 256 + o[3] + 1) % [{}][32 - {subnet}.prefixLength()] == 0)",
+        "[a.split('.', 4).map(o, int(o))].exists(o, (((o[0] * 256 + o[1]) * 256 + o[2]) * 256 + o[3] + 1) % [{}][32 - {subnet}.prefixLength()] == 0)",
         powers.join(", ")
     );
     let fine = format!(
@@ -250,7 +250,7 @@ fn key(address: &str) -> String {
 
 fn key_v4(address: &str) -> String {
     format!(
-        "[{address}.split('.').map(o, uint(o))].map(o, [0u, ((o[0] * 256u + o[1]) * 256u + o[2]) * 256u + o[3]])[0]"
+        "[{address}.split('.', 4).map(o, uint(o))].map(o, [0u, ((o[0] * 256u + o[1]) * 256u + o[2]) * 256u + o[3]])[0]"
     )
 }
 
@@ -263,7 +263,7 @@ fn key_v6(address: &str) -> String {
         format!("((n[{a}] * 65536u + n[{b}]) * 65536u + n[{c}]) * 65536u + n[{d}]")
     };
     format!(
-        "[({address} + '::').split('::').map(h, h.split(':').filter(g, g != ''))]\
+        "[({address} + '::').split('::', 3).map(h, h.split(':', 8).filter(g, g != ''))]\
          .map(h, h[0] + [0, 1, 2, 3, 4, 5, 6, 7].filter(i, i < 8 - size(h[0]) - size(h[1])).map(i, '0') + h[1])\
          .map(all, all.map(g, '000' + g).map(p, p.substring(size(p) - 4)).map(p, uint((({a} * 16 + {b}) * 16 + {c}) * 16 + {d})))\
          .map(n, [{}, {}])[0]",
