@@ -49,7 +49,10 @@ pub(crate) enum AskNodeError {
          somebody has bound it to you (install/manifests/rbac/operator.yaml)"
     )]
     Forbidden,
-    /// The API server could not pass it on.
+    /// The API server, or kubelet, would not pass it on.
+    #[error("its Pod {pod} cannot be reached ({message}); do kubelet and the Pod run?")]
+    PassOn { pod: String, message: String },
+    /// The connection did not come about.
     #[error("its Pod {pod} cannot be reached; do kubelet and the Pod run?")]
     Connect {
         pod: String,
@@ -172,15 +175,21 @@ impl Nodes {
 
 fn refused(pod: &str, error: kube::Error) -> AskNodeError {
     use kube::client::UpgradeConnectionError::ProtocolSwitch;
-    match &error {
-        kube::Error::UpgradeConnection(ProtocolSwitch(code)) if code.as_u16() == 403 => {
-            AskNodeError::Forbidden
-        }
-        kube::Error::UpgradeConnection(ProtocolSwitch(code)) if code.as_u16() == 404 => {
-            AskNodeError::NoPod
-        }
-        _ => AskNodeError::Connect {
-            pod: pod.to_owned(),
+    let code = match &error {
+        kube::Error::Api(status) => status.code,
+        kube::Error::UpgradeConnection(ProtocolSwitch(code)) => code.as_u16(),
+        _ => 0,
+    };
+    let pod = pod.to_owned();
+    match (code, error) {
+        (403, _) => AskNodeError::Forbidden,
+        (404, _) => AskNodeError::NoPod,
+        (_, kube::Error::Api(status)) => AskNodeError::PassOn {
+            pod,
+            message: status.message,
+        },
+        (_, error) => AskNodeError::Connect {
+            pod,
             source: Box::new(error),
         },
     }
