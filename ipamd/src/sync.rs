@@ -227,9 +227,16 @@ impl Sync {
         let mut seen = pin!(watch_object(nodes, self.own.node.as_str()));
         let mut deadline = Some(ANSWER_DEADLINE);
         loop {
-            let next = match deadline {
-                Some(deadline) => tokio::time::timeout(deadline, seen.next()).await,
-                None => Ok(seen.next().await),
+            let next = async {
+                match deadline {
+                    Some(deadline) => tokio::time::timeout(deadline, seen.next()).await,
+                    None => Ok(seen.next().await),
+                }
+            };
+            let next = tokio::select! {
+                next = next => next,
+                // Everybody goes over to a new one.
+                () = connection.doubted() => return,
             };
             match next {
                 Ok(Some(Ok(object))) => {

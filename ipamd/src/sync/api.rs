@@ -11,7 +11,7 @@ use std::time::Duration;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use kube::{Client, Config};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::node::Observed;
 
@@ -36,6 +36,8 @@ pub(super) struct Connection {
     pub(super) server: Arc<str>,
     /// The UID of the own Node, where there is one.
     pub(super) uid: Option<String>,
+    /// Somebody found a part of it dead.
+    pub(super) doubts: Arc<Notify>,
 }
 
 /// Why there is no client.
@@ -91,6 +93,7 @@ impl Access {
                 client,
                 server: server.into(),
                 uid: None,
+                doubts: Arc::default(),
             }),
             Err(source) => Err(ConnectError::Client { server, source }),
         }
@@ -136,6 +139,19 @@ pub(super) async fn another(
 }
 
 impl Connection {
+    /// One of its sockets was dead: watches on others may be too, and would not hear of it for [`SILENCE_DEADLINE`].
+    pub(super) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    /// Returns when somebody doubts it.
+    ///
+    /// # Cancellation
+    /// Safe: a doubt is kept for the next that asks.
+    pub(super) async fn doubted(&self) {
+        self.doubts.notified().await;
+    }
+
     /// What a failed watch means.
     pub(super) fn failed(&self, error: &watcher::Error) -> Observed {
         let server = &self.server;

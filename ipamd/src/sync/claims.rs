@@ -30,7 +30,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 
-use super::api::Connection;
+use super::api::{Connection, another};
 use super::events::EventsHandle;
 use super::pods::PodsView;
 use crate::ledger::LedgerHandle;
@@ -59,6 +59,7 @@ struct Shared {
     wake: Notify,
     /// Changes when an ADD that waits should try again.
     arrived: channel::Sender<u64>,
+    metrics: ClaimsMetrics,
 }
 
 impl Shared {
@@ -108,6 +109,7 @@ pub(super) fn spawn_claims(tasks: &Tasks, parts: ClaimsParts) -> ClaimsHandle {
         board: Mutex::default(),
         wake: Notify::new(),
         arrived: channel::channel(0).0,
+        metrics: parts.metrics.clone(),
     });
     let handle = ClaimsHandle {
         shared: Some(Arc::clone(&shared)),
@@ -189,17 +191,19 @@ impl Driver {
         let shared = Arc::clone(&self.shared);
         let mut follow: Option<Follow> = None;
         let mut connections = self.parts.connections.clone();
+        let mut newer = connections.clone();
         let mut connect_at = Instant::now();
         let mut pause = CONNECT_PAUSES.0;
-        let mut last_round = Instant::now();
-        let mut dirty = true;
+        let (mut last_round, mut dirty) = (Instant::now(), true);
         loop {
             let due = self.due(last_round, dirty);
+            let followed = follow.as_ref().map(|it| it.connection().clone());
             let woken = tokio::select! {
                 Some(Ok(answered)) = self.calls.join_next() => Woken::Answered(Box::new(answered)),
                 heard = heard(&mut follow) => Woken::Heard(heard),
                 () = sleep_until(connect_at.into()), if follow.is_none() => Woken::Connect,
                 Ok(()) = connections.changed(), if follow.is_none() => Woken::Connect,
+                () = another(&mut newer, followed.as_ref()), if followed.is_some() => Woken::Connect,
                 changed = commits.changed() => cause(changed.is_ok()),
                 changed = status.changed() => cause(changed.is_ok()),
                 changed = self.parts.pods.changed() => cause(changed.is_ok()),
@@ -291,10 +295,10 @@ impl Driver {
         let Some(connection) = &self.connection else {
             return;
         };
-        let api = claims(connection);
+        let connection = connection.clone();
         let sent = Instant::now();
         self.calls.spawn(async move {
-            let answer = send(&api, &call).await;
+            let answer = send(&connection, &call).await;
             (call, answer, sent)
         });
     }

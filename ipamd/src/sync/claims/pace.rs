@@ -61,6 +61,10 @@ impl Pace {
 
     /// The API server did not answer, or is overloaded: everybody waits, each its own time.
     pub(super) fn failed(&mut self, jitter: f64, now: Instant) {
+        if now < self.not_before {
+            // It was under way when the one before failed: the same failure.
+            return;
+        }
         let pause = self.pause.mul_f64(0.5 + jitter.clamp(0.0, 1.0));
         self.not_before = self.not_before.max(now + pause);
         self.pause = (self.pause * 2).min(PAUSES.1);

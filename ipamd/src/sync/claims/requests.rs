@@ -2,6 +2,8 @@
 //!
 //! An answer that took longer than [`ANSWER_LIMIT`] is none: the request may be done all the same, so the claim is looked at again.
 
+use std::error::Error as StdError;
+
 use ipamd_core::{ANSWER_LIMIT, ClaimWrite};
 use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Error};
@@ -10,9 +12,10 @@ use proto_crd::names;
 use proto_ids::{Identity, PoolName};
 use tokio::time::timeout;
 
-use super::object;
+use super::pace::IN_FLIGHT;
+use super::{claims, object};
 use crate::ledger::claims::Place;
-use crate::sync::api::root;
+use crate::sync::api::{Connection, root};
 
 /// Claims of one identity are one for each network and family, and those that are on their way out.
 const FIND_LIMIT: u32 = 100;
@@ -58,12 +61,37 @@ pub(super) enum Answer {
 }
 
 /// Asks, and waits for the answer as long as it is believed.
-pub(super) async fn send(api: &Api<Object>, call: &Call) -> Answer {
-    match timeout(ANSWER_LIMIT, answer(api, call)).await {
+pub(super) async fn send(connection: &Connection, call: &Call) -> Answer {
+    match timeout(ANSWER_LIMIT, past_dead_sockets(connection, call)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => failed(&error),
         Err(_) => Answer::Failed(format!("no answer within {ANSWER_LIMIT:?}")),
     }
+}
+
+/// Asks again at once where a socket that was kept turned out to be dead. All may be: when an uplink is taken over, the kernel
+/// forgets connections to a Service. Each is found out by a request of its own. A write that was done nevertheless is a conflict
+/// the second time.
+async fn past_dead_sockets(connection: &Connection, call: &Call) -> Result<Answer, Error> {
+    let api = claims(connection);
+    for _ in 0..IN_FLIGHT {
+        match answer(&api, call).await {
+            Err(error) if is_dead_socket(&error) => connection.doubt(),
+            answered => return answered,
+        }
+    }
+    answer(&api, call).await
+}
+
+fn is_dead_socket(error: &Error) -> bool {
+    let mut link: Option<&(dyn StdError + 'static)> = Some(error);
+    while let Some(error) = link {
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            return !error.is_connect();
+        }
+        link = error.source();
+    }
+    false
 }
 
 async fn answer(api: &Api<Object>, call: &Call) -> Result<Answer, Error> {

@@ -54,6 +54,11 @@ impl Follow {
         }
     }
 
+    /// By which connection.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// What is heard next; an error ends it.
     ///
     /// # Cancellation
