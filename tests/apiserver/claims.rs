@@ -23,7 +23,7 @@ fn full() -> Value {
             "identity": "prod/db-0", "mac": "b6:e7:0a:14:01:64", "addresses": ["10.20.1.100", "fd00:20:1::64"],
             "origin": {"kind": "Named", "pod": "prod/db-0-x"}, "reservation": "for the move", "hold": "1h 30m",
             "owner": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "u-1", "ordinal": 0},
-            "attached": false, "until": "2026-01-02T00:00:00.123Z",
+            "attached": false, "until": "2026-01-02T00:00:00Z",
         },
         "handover": {"to": "n2"},
         "fenced": {"reason": "no power", "by": "alice", "at": "2026-01-01T00:00:00Z"},
@@ -148,6 +148,14 @@ const REFUSED: &[(Change, &str)] = &[
     ),
     (Remove("/binding/attached"), "attached: Required"),
     (Set("/binding/until", r#""soon""#), "spec.binding.until"),
+    (
+        Set("/binding/until", r#""2026-01-02T00:00:00.5Z""#),
+        "spec.binding.until",
+    ),
+    (
+        Set("/fenced/at", r#""2026-01-02T00:00:00+01:00""#),
+        "spec.fenced.at",
+    ),
     (Set("/binding/hold", r#""a while""#), "is not \"forever\""),
     (Set("/binding/hold", r#""5""#), "is not \"forever\""),
     (Long("/binding/reservation", 1025), "reservation"),
@@ -399,7 +407,7 @@ fn kubectl_shows_who_has_what_where_and_claims_are_found_by_what_they_say() {
         "{shown}"
     );
     let wide = kubectl(&api, &["get", "berth", "-o", "wide"]);
-    for words in ["scaled in", "b6:e7:0a:14:01:64", "2026-01-02T00:00:00.123Z"] {
+    for words in ["scaled in", "b6:e7:0a:14:01:64", "2026-01-02T00:00:00Z"] {
         assert!(wide.contains(words), "no {words} in {wide}");
     }
 

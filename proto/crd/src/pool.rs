@@ -144,3 +144,39 @@ pub struct PoolStatus {
     )]
     pub conditions: Vec<Condition>,
 }
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn rules_of_every_level_are_in_the_schema() {
+        let definition = serde_json::to_value(Pool::crd()).unwrap();
+        let version = &definition["spec"]["versions"][0];
+        let spec = &version["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        let count = |schema: &Value| schema["x-kubernetes-validations"].as_array().map(Vec::len);
+        assert_eq!(count(spec), Some(9));
+        for (field, rules) in [
+            ("network", 1),
+            ("rack", 1),
+            ("subnet", 4),
+            ("ranges", 2),
+            ("exclude", 2),
+            ("gateway", 1),
+            ("quarantine", 1),
+        ] {
+            assert_eq!(count(&spec["properties"][field]), Some(rules), "{field}");
+        }
+        assert_eq!(count(&spec["properties"]["routes"]["items"]), Some(4));
+    }
+
+    #[test]
+    fn pool_that_says_little_reads_back_as_it_was_written() {
+        let least = json!({"network": "external", "rack": "a", "subnet": "10.20.1.0/24"});
+        let spec: PoolSpec = serde_json::from_value(least.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&spec).unwrap(), least);
+    }
+}
