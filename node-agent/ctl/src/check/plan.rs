@@ -129,8 +129,8 @@ pub(super) fn of_nodes(answers: &BTreeMap<String, Result<Vec<String>, String>>) 
                 subject: node.clone(),
                 what: what.clone(),
                 advice: format!(
-                    "kubectl -n berth-system exec ds/berth-ipamd -c ipamd -- berth-ipamd fsck says the same on the node; its log says \
-                     since when (field-selector spec.nodeName={node})"
+                    "the log of its berth-ipamd says since when, and kubectl berth why of what it names says more (kubectl -n berth-system \
+                     get pods -l app.kubernetes.io/name=berth-ipamd --field-selector spec.nodeName={node})"
                 ),
             })),
             Err(why) => findings.push(Finding {
