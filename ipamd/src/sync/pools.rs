@@ -72,17 +72,17 @@ impl Seen {
     }
 }
 
-/// Tells that the API server could not be asked.
-pub(super) fn tell_trouble(seen: &watch::Sender<Seen>, observed: &Observed) {
+/// Tells that the API server could not be asked. Answers whether that is new.
+pub(super) fn tell_trouble(seen: &watch::Sender<Seen>, observed: &Observed) -> bool {
     let Observed::Away { problem, advice } = observed else {
-        return;
+        return false;
     };
     let trouble = Some((problem.clone(), advice.clone()));
     seen.send_if_modified(|seen| {
         let is_new = seen.trouble != trouble;
         seen.trouble = trouble;
         is_new
-    });
+    })
 }
 
 /// Watches the Pools of whatever rack the node is in, until it is dropped.
@@ -117,40 +117,33 @@ async fn follow(
     let of_rack = watcher::Config::default().fields(&format!("spec.rack={rack}"));
     let mut events = pin!(watcher(pools, of_rack).default_backoff());
     let (mut objects, mut listing) = (BTreeMap::new(), BTreeMap::new());
+    // For the first answer: after it, the API server has something to say or not.
     let mut deadline = Some(ANSWER_DEADLINE);
     loop {
-        let next = match deadline.take() {
+        let next = match deadline {
             Some(deadline) => tokio::time::timeout(deadline, events.next()).await,
             None => Ok(events.next().await),
         };
-        match next {
-            Ok(Some(Ok(Event::Init))) => {
-                listing.clear();
-                continue;
-            }
-            Ok(Some(Ok(Event::InitApply(object)))) => {
-                insert(&mut listing, object);
-                continue;
-            }
-            Ok(Some(Ok(Event::InitDone))) => objects = std::mem::take(&mut listing),
-            Ok(Some(Ok(Event::Apply(object)))) => insert(&mut objects, object),
-            Ok(Some(Ok(Event::Delete(object)))) => {
-                objects.remove(&object.metadata.name.unwrap_or_default());
-            }
-            Ok(Some(Err(error))) => {
-                let failed = connection.failed(&error);
-                if let Observed::Away { problem, advice } = &failed {
-                    warn!(error = problem, advice, "pools cannot be watched");
+        let failed = match next {
+            Ok(Some(Ok(event))) => {
+                if !take(event, &mut objects, &mut listing) {
+                    continue;
                 }
-                tell_trouble(seen, &failed);
-                continue;
+                None
             }
+            Ok(Some(Err(error))) => Some(connection.failed(&error)),
             // The stream has no end of its own.
             Ok(None) => return std::future::pending().await,
-            Err(_) => {
-                tell_trouble(seen, &connection.silent(ANSWER_DEADLINE));
-                continue;
+            Err(_) => Some(connection.silent(ANSWER_DEADLINE)),
+        };
+        deadline = None;
+        if let Some(failed) = failed {
+            if let Observed::Away { problem, advice } = &failed
+                && tell_trouble(seen, &failed)
+            {
+                warn!(error = problem, advice, "pools cannot be watched");
             }
+            continue;
         }
         let objects: Arc<[_]> = objects.values().cloned().collect();
         let listed = Some((rack.clone(), objects));
@@ -164,6 +157,25 @@ async fn follow(
             is_new
         });
     }
+}
+
+/// Answers whether the objects are those of a moment.
+fn take(
+    event: Event<DynamicObject>,
+    objects: &mut BTreeMap<String, PoolObject>,
+    listing: &mut BTreeMap<String, PoolObject>,
+) -> bool {
+    let is_part = matches!(event, Event::Init | Event::InitApply(_));
+    match event {
+        Event::Init => listing.clear(),
+        Event::InitApply(object) => insert(listing, object),
+        Event::InitDone => *objects = std::mem::take(listing),
+        Event::Apply(object) => insert(objects, object),
+        Event::Delete(object) => {
+            objects.remove(&object.metadata.name.unwrap_or_default());
+        }
+    }
+    !is_part
 }
 
 fn insert(objects: &mut BTreeMap<String, PoolObject>, object: DynamicObject) {
