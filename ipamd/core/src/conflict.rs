@@ -47,20 +47,28 @@ impl Book {
         let Some(network) = self.network(name) else {
             return nothing;
         };
-        let entry = network.tables.entries.get(address);
-        if entry.is_none() && network.pool_of(*address).is_none() {
+        let tables = &network.tables;
+        let entry = tables.entries.get(address);
+        // What another node has claimed, its Pods may use; and what nobody has, is probed when it is claimed.
+        let ours = network.pool_of(*address).is_some() && tables.may_hand_out(*address);
+        if entry.is_none() && !ours {
             return nothing;
         }
+        let incoming = || {
+            let holding = tables.claims.get(address)?;
+            holding.incoming.as_ref().map(|binding| binding.mac)
+        };
         let own_mac = match entry {
-            Some(Entry::Bound(_)) => network.tables.holder(*address).map(|(_, bound)| bound.mac),
+            Some(Entry::Bound(_)) => tables.holder(*address).map(|(_, bound)| bound.mac),
             // A sandbox that is being torn down may still speak.
             Some(Entry::Quarantined(quarantine)) => Some(quarantine.former.mac),
-            _ => None,
+            // So may one on the node from which a binding comes.
+            _ => incoming(),
         };
         if own_mac == Some(*mac) || !mac.is_unicast() {
             return nothing;
         }
-        let known = network.tables.conflicts.get(address);
+        let known = tables.conflicts.get(address);
         let changes = if known.is_some_and(|known| known.foreign_mac == *mac) {
             Vec::new()
         } else {

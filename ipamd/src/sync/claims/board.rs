@@ -131,16 +131,18 @@ impl Board {
         self.found.insert(identity, found);
     }
 
-    /// What comes is what is still another node's. Identities that nobody needs here are forgotten.
+    /// What comes is what is still another node's. When none is any more, it is searched again: what is not known here any more, as
+    /// after a new list, may still be there. Identities that nobody needs here are forgotten.
     pub(super) fn refresh(
         &mut self,
         needed: &BTreeSet<Identity>,
         is_pending: impl Fn(&Place, &Identity) -> bool,
     ) {
-        self.found.retain(|identity, _| needed.contains(identity));
-        for (identity, found) in &mut self.found {
+        self.found.retain(|identity, found| {
+            let was_coming = !found.pending.is_empty();
             found.pending.retain(|place| is_pending(place, identity));
-        }
+            needed.contains(identity) && !(was_coming && found.pending.is_empty())
+        });
     }
 
     /// Identities that other nodes of this rack have.
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_is_not_waited_for_any_more() {
+    fn what_has_come_or_is_not_known_any_more_is_searched_again() {
         let now = Instant::now();
         let mut board = Board::default();
         board.found(identity(), of("u1"), [place()].into(), Vec::new(), now);
@@ -280,6 +282,9 @@ mod tests {
         assert_eq!(board.pending(), [place()].into());
         board.refresh(&needed, |_, _| false);
         assert_eq!(board.coming(), BTreeSet::new());
+        assert_eq!(board.search(&identity(), &of("u1"), now), Search::Open);
+        board.found(identity(), of("u1"), BTreeSet::new(), Vec::new(), now);
+        board.refresh(&needed, |_, _| false);
         let clear = Search::Clear(Vec::new());
         assert_eq!(board.search(&identity(), &of("u1"), now), clear);
         board.refresh(&BTreeSet::new(), |_, _| true);

@@ -424,3 +424,19 @@ fn deadline_that_differs_by_what_clocks_differ_is_not_written_again() {
         written
     );
 }
+
+#[test]
+fn address_that_another_node_may_use_is_in_no_conflict_when_it_is_heard() {
+    let (network, address) = PLACE.key();
+    let sighting = |address| crate::Sighting {
+        network: network.clone(),
+        address,
+        mac: "02:00:00:00:00:99".parse().unwrap(),
+    };
+    let nobody = Book::new(settings("n1", false));
+    assert!(!nobody.conflict(&sighting(address), at(0)).foreign);
+    let owner = owner();
+    assert!(owner.conflict(&sighting(address), at(0)).foreign);
+    let others = sighting(ip("10.0.0.11"));
+    assert!(!owner.conflict(&others, at(0)).foreign);
+}
