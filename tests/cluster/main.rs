@@ -5,6 +5,18 @@ mod agent;
 #[cfg(test)]
 mod chain;
 #[cfg(test)]
+mod claims_away;
+#[cfg(test)]
+mod claims_fence;
+#[cfg(test)]
+mod claims_full;
+#[cfg(test)]
+mod claims_life;
+#[cfg(test)]
+mod claims_move;
+#[cfg(test)]
+mod claims_seen;
+#[cfg(test)]
 mod garbage;
 #[cfg(test)]
 mod held;
@@ -12,6 +24,8 @@ mod held;
 mod in_place;
 #[cfg(test)]
 mod kubectl;
+#[cfg(test)]
+mod kubectl_addresses;
 #[cfg(test)]
 mod mistakes;
 #[cfg(test)]

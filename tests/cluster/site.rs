@@ -1,4 +1,4 @@
-//! The clusters of this tier: one that all tests share which break nothing, and own ones. What is asked of them in words.
+//! The clusters of this tier: two that all tests share which break nothing, and own ones. What is asked of them in words.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -9,8 +9,9 @@ use std::{
 use serde_json::{Value, json};
 use tests_testbed::{Cluster, Net, Pending, Runtime, wait_patiently};
 
-/// The name of the shared cluster; `cargo xtask test` removes what is left of it when this program has ended.
+/// The names of the shared clusters; `cargo xtask test` removes what is left of them when this program has ended.
 const SHARED: &str = "cluster-shared";
+const SHARED_CLAIMS: &str = "cluster-shared-claims";
 
 /// Pods start within two seconds on an idle machine.
 const POD_DEADLINE: Duration = Duration::from_secs(120);
@@ -31,6 +32,17 @@ pub(crate) fn shared() -> Shared {
         Mutex::new(cluster)
     });
     // A test that failed has left Pods of its own only.
+    Shared(cluster.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Two nodes in the first rack and one in the other, which share their racks' addresses.
+pub(crate) fn claiming() -> Shared {
+    static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
+    let cluster = CLUSTER.get_or_init(|| {
+        let builder = Cluster::builder(SHARED_CLAIMS).claiming();
+        let builder = builder.node("n1", "a").node("n2", "a").node("n3", "b");
+        Mutex::new(builder.build().unwrap())
+    });
     Shared(cluster.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
