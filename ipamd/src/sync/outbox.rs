@@ -1,4 +1,5 @@
-//! Which Events are to be written, and when: of each kind at most one in five minutes, then the newest. Pure.
+//! Which Events are to be written, and when: of each kind at most one in five minutes, then the newest; of Pods that changed their
+//! addresses one in ten seconds, of all together. Pure.
 
 use std::time::Duration;
 
@@ -73,6 +74,20 @@ impl Topic {
         }
     }
 
+    /// Time between two Events of this kind.
+    const fn period(self) -> Duration {
+        match self {
+            // Each is about another Pod, and tells what nothing else does.
+            Self::AddressChanged => Duration::from_secs(10),
+            _ => PERIOD,
+        }
+    }
+
+    /// Whether what waits stays true beside what comes.
+    const fn gathers(self) -> bool {
+        matches!(self, Self::AddressChanged)
+    }
+
     const fn index(self) -> usize {
         self as usize
     }
@@ -80,6 +95,8 @@ impl Topic {
 
 /// Time between two Events of one kind.
 const PERIOD: Duration = Duration::from_secs(5 * 60);
+/// What an Event's note has room for, in bytes.
+const NOTE_LIMIT: usize = 1000;
 /// Time until an Event that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -97,9 +114,15 @@ struct Slot {
 }
 
 impl Outbox {
-    /// Something is to be told; what waited of the same kind is out of date.
+    /// Something is to be told; what waited of the same kind is out of date, or told with it.
     pub(super) fn put(&mut self, topic: Topic, note: String) {
-        self.slots[topic.index()].waiting = Some(note);
+        let waiting = &mut self.slots[topic.index()].waiting;
+        *waiting = Some(match waiting.take() {
+            Some(before) if topic.gathers() && before.len() + note.len() < NOTE_LIMIT => {
+                format!("{before}; {note}")
+            }
+            _ => note,
+        });
     }
 
     /// It is over, and what waits of it out of date.
@@ -129,7 +152,7 @@ impl Outbox {
         if slot.waiting.as_deref() == Some(note) {
             slot.waiting = None;
         }
-        slot.not_before = Some(now + PERIOD);
+        slot.not_before = Some(now + topic.period());
     }
 
     /// It could not be written.
@@ -144,6 +167,22 @@ mod tests {
 
     fn minutes(count: u64) -> Duration {
         Duration::from_secs(60 * count)
+    }
+
+    #[test]
+    fn changed_addresses_of_several_pods_are_told_together() {
+        let start = Instant::now();
+        let mut outbox = Outbox::default();
+        let topic = Topic::AddressChanged;
+        outbox.put(topic, "one".into());
+        outbox.put(topic, "two".into());
+        assert_eq!(outbox.due(start), Some((topic, "one; two".into())));
+        outbox.written(topic, "one; two", start);
+        outbox.put(topic, "x".repeat(900));
+        outbox.put(topic, "y".repeat(900));
+        assert_eq!(outbox.due(start), None);
+        let later = start + Duration::from_secs(10);
+        assert_eq!(outbox.due(later), Some((topic, "y".repeat(900))));
     }
 
     #[test]

@@ -105,6 +105,7 @@ impl ClaimsHandle {
                 Step::Waits(refused) => refused,
             };
             if !std::mem::replace(&mut woken, true) {
+                shared.metrics.awaited.inc();
                 shared.wake.notify_one();
             }
             if !arrives(&mut arrived, deadline).await {
@@ -115,23 +116,31 @@ impl ClaimsHandle {
 
     /// The Pod has other addresses than in the rack where it was.
     fn tell_moved(&self, identity: &Identity, grant: &Grant, elsewhere: &[Elsewhere]) {
-        for old in elsewhere {
-            let interfaces = grant.interfaces.iter();
-            let Some(new) = interfaces
-                .filter(|interface| interface.network == old.network)
-                .find_map(|interface| Some((interface.addresses.first()?, &interface.rack)))
-            else {
-                continue;
-            };
-            let (address, rack) = (new.0.address.addr(), new.1);
-            let note = format!(
-                "{identity} has address {address} of rack {rack} now; {} of rack {} is kept for it on node {}",
-                old.address, old.rack, old.node
-            );
-            info!(%identity, ip = %address, %rack, old_ip = %old.address, old_rack = %old.rack, "address of another rack");
-            self.events.put(Topic::AddressChanged, note);
-        }
+        let Some(note) = moved(identity, grant, elsewhere) else {
+            return;
+        };
+        info!(%identity, "{note}");
+        self.events.put(Topic::AddressChanged, note);
     }
+}
+
+/// What a Pod has here, and what it had in other racks, of networks that it joins.
+fn moved(identity: &Identity, grant: &Grant, elsewhere: &[Elsewhere]) -> Option<String> {
+    let old: Vec<_> = elsewhere
+        .iter()
+        .filter(|old| grant.interfaces.iter().any(|it| it.network == old.network))
+        .map(|old| format!("{} (rack {}, node {})", old.address, old.rack, old.node))
+        .collect();
+    let rack = &grant.interfaces.first()?.rack;
+    let new = grant.interfaces.iter().flat_map(|it| &it.addresses);
+    let new: Vec<_> = new.map(|it| it.address.addr().to_string()).collect();
+    (!old.is_empty()).then(|| {
+        format!(
+            "{identity} has {} of rack {rack} now; kept for it is {}",
+            new.join(", "),
+            old.join(", ")
+        )
+    })
 }
 
 async fn arrives(arrived: &mut watch::Receiver<u64>, deadline: Instant) -> bool {
