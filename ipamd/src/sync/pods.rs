@@ -25,7 +25,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use super::api::Connection;
+use super::api::{Connection, another};
 use super::node::Observed;
 use super::{ANSWER_DEADLINE, SyncParts};
 use last::{PodsFile, remember};
@@ -116,11 +116,16 @@ struct Following {
 
 impl Following {
     async fn follow(mut self) {
+        let mut connections = self.connections.clone();
         let mut pauses = DefaultBackoff::default();
         let mut away = false;
         loop {
             let connection = self.connection().await;
-            let failed = self.watch(&connection, &mut away).await;
+            let failed = tokio::select! {
+                failed = self.watch(&connection, &mut away) => failed,
+                // This one was found dead, here or elsewhere.
+                () = another(&mut connections, Some(&connection)) => continue,
+            };
             if let Observed::Away { problem, advice } = failed
                 && !std::mem::replace(&mut away, true)
             {
@@ -130,15 +135,9 @@ impl Following {
                 );
             }
             self.lose();
-            // A connection that is made anew has a reason: the one that failed is not tried again for long.
-            let pause = pauses.next().unwrap_or(LONGEST_PAUSE);
-            let renewed = self.connections.changed();
-            let woken = tokio::select! {
-                () = sleep(pause) => Ok(()),
-                renewed = renewed => renewed,
-            };
-            if woken.is_err() {
-                sleep(pause).await;
+            tokio::select! {
+                () = sleep(pauses.next().unwrap_or(LONGEST_PAUSE)) => {}
+                () = another(&mut connections, Some(&connection)) => {}
             }
         }
     }
@@ -159,7 +158,7 @@ impl Following {
     }
 
     /// Follows the Pods until that fails; why.
-    async fn watch(&mut self, connection: &Connection, away: &mut bool) -> Observed {
+    async fn watch(&self, connection: &Connection, away: &mut bool) -> Observed {
         let pods = Api::<PartialObjectMeta<Pod>>::all(connection.client.clone());
         let own = watcher::Config::default().fields(&selector(&self.node));
         let mut seen = pin!(watcher(pods, own));

@@ -138,22 +138,6 @@ impl PodFacts {
         })
     }
 
-    /// Whether the Pod itself wants its addresses kept, so that they may lie with another node. What the rules of the
-    /// configuration want is not known here.
-    #[cfg_attr(
-        not(test),
-        allow(
-            dead_code,
-            reason = "claims are asked for by it as soon as they are driven"
-        )
-    )]
-    pub(crate) fn is_sticky(&self) -> bool {
-        match self.policy.hold {
-            Some(hold) => hold != Hold::None,
-            None => self.named,
-        }
-    }
-
     /// Whether it says more than its name: only then it is remembered.
     pub(super) fn is_telling(&self) -> bool {
         self.named

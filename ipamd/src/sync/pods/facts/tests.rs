@@ -53,7 +53,7 @@ fn pod_without_annotations_says_nothing_but_its_name() {
         let facts = read(&pod("web-5d8f-x2x4", annotations));
         assert_eq!(facts.identity.as_str(), "prod/web-5d8f-x2x4");
         assert!(facts.policy.is_empty() && facts.problems.is_empty());
-        assert!(!facts.is_telling() && !facts.is_sticky() && !facts.deleting);
+        assert!(!facts.is_telling() && !facts.deleting);
     }
 }
 
@@ -83,58 +83,36 @@ fn annotations_are_read() {
     assert_eq!(addresses, ["10.20.1.150", "fd00:20:1::150"]);
     assert_eq!(facts.rack_change, RackChange::Wait);
     assert_eq!(facts.problems, []);
-    assert!(facts.is_telling() && facts.is_sticky());
+    assert!(facts.is_telling());
 }
 
 #[test]
-fn hold_and_stickiness_follow_the_annotation_then_the_owner() {
+fn hold_follows_the_annotation_then_the_owner() {
     let apps = ("apps/v1", "StatefulSet", true);
     let ours = ("berth.dev/v1alpha1", "InPlaceSet", true);
     let none = ("", "", false);
-    for (name, hold, owner, held, ordinal, sticky) in [
-        ("db-3", "", apps, Some("forever"), Some(Some(3)), true),
-        ("db-3", "", ours, Some("forever"), Some(Some(3)), true),
-        ("db-3", "none", apps, Some("none"), Some(Some(3)), false),
-        ("db-3", "1h", apps, Some("1h"), Some(Some(3)), true),
+    for (name, hold, owner, held, ordinal) in [
+        ("db-3", "", apps, Some("forever"), Some(Some(3))),
+        ("db-3", "", ours, Some("forever"), Some(Some(3))),
+        ("db-3", "none", apps, Some("none"), Some(Some(3))),
+        ("db-3", "1h", apps, Some("1h"), Some(Some(3))),
         // A name that its owner would not give.
-        ("db-03", "", apps, Some("forever"), Some(None), true),
-        ("dbx-3", "", apps, Some("forever"), Some(None), true),
-        (
-            "db-99999999999",
-            "",
-            apps,
-            Some("forever"),
-            Some(None),
-            true,
-        ),
-        (
-            "db-3",
-            "",
-            ("apps/v1", "StatefulSet", false),
-            None,
-            None,
-            false,
-        ),
-        (
-            "db-3",
-            "",
-            ("apps/v1", "ReplicaSet", true),
-            None,
-            None,
-            false,
-        ),
+        ("db-03", "", apps, Some("forever"), Some(None)),
+        ("dbx-3", "", apps, Some("forever"), Some(None)),
+        ("db-99999999999", "", apps, Some("forever"), Some(None)),
+        ("db-3", "", ("apps/v1", "StatefulSet", false), None, None),
+        ("db-3", "", ("apps/v1", "ReplicaSet", true), None, None),
         (
             "db-3",
             "",
             ("example.com/v1", "StatefulSet", true),
             None,
             None,
-            false,
         ),
-        ("db-3", "", ("v1", "StatefulSet", true), None, None, false),
-        ("db-3", "", none, None, None, false),
-        ("web", "forever", none, Some("forever"), None, true),
-        ("web", "0s", none, Some("none"), None, false),
+        ("db-3", "", ("v1", "StatefulSet", true), None, None),
+        ("db-3", "", none, None, None),
+        ("web", "forever", none, Some("forever"), None),
+        ("web", "0s", none, Some("none"), None),
     ] {
         let meta = pod(name, &[("berth.dev/hold", hold)]);
         let (api_version, kind, controller) = owner;
@@ -144,7 +122,6 @@ fn hold_and_stickiness_follow_the_annotation_then_the_owner() {
         assert_eq!(said.as_deref(), held, "{case}");
         let owner = facts.policy.owner.as_ref();
         assert_eq!(owner.map(|owner| owner.ordinal), ordinal, "{case}");
-        assert_eq!(facts.is_sticky(), sticky, "{case}");
         assert_eq!(facts.is_telling(), held.is_some(), "{case}");
     }
 }
@@ -164,7 +141,7 @@ fn named_identity_outlives_the_workload() {
     let meta = pod("db-0", &[("berth.dev/identity", "prod/vip")]);
     let facts = read(&owned_by(meta, "apps/v1", "StatefulSet", true));
     assert_eq!(facts.identity.as_str(), "prod/vip");
-    assert!(facts.policy.is_empty() && facts.is_sticky() && facts.is_telling());
+    assert!(facts.policy.is_empty() && facts.is_telling());
 }
 
 /// Annotation, value, what is wrong with it, what is allowed.
