@@ -158,9 +158,11 @@ impl Nodes {
 
     async fn run(&self, pod: &str, words: &[String]) -> Result<Vec<u8>, AskNodeError> {
         let api: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
-        let mut command = vec!["berth-ipamd".to_owned()];
+        // Flags first: after a "--" they would be none.
+        let mut command = ["berth-ipamd", "--output", "json"]
+            .map(ToOwned::to_owned)
+            .to_vec();
         command.extend_from_slice(words);
-        command.extend(["--output", "json"].map(ToOwned::to_owned));
         let params = AttachParams::default().container(CONTAINER);
         let process = api.exec(pod, command, &params).await;
         let mut process = process.map_err(|error| refused(pod, error))?;

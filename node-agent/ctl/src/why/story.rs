@@ -21,6 +21,9 @@ pub(super) fn tell(known: &Known, now: Timestamp) -> Vec<Sentence> {
     for claim in &known.claims {
         story.extend(of_claim(claim, now));
     }
+    if known.pod.is_none() {
+        story.extend(owner(known));
+    }
     story.extend(waiting::tell(known, now));
     story
 }
@@ -167,17 +170,24 @@ pub(super) fn of_claim(claim: &ClaimSeen, now: Timestamp) -> Vec<Sentence> {
             ))
         }
     }];
-    if let Some(owner) = &binding.owner {
-        let ordinal = owner
-            .ordinal
-            .map_or_else(String::new, |it| format!(" (ordinal {it})"));
-        told.push(Sentence::plain(format!(
-            "It is let go when {} {} does not want it any more{ordinal}.",
-            owner.kind, owner.name
-        )));
-    }
     told.extend(marks(claim));
     told
+}
+
+/// Who decides how long it is kept; of a Pod that is there its own sentences say so.
+fn owner(known: &Known) -> Option<Sentence> {
+    let mut bindings = known
+        .claims
+        .iter()
+        .filter_map(|it| it.spec.binding.as_ref());
+    let owner = bindings.find_map(|it| it.owner.as_ref())?;
+    let ordinal = owner
+        .ordinal
+        .map_or_else(String::new, |it| format!(" (ordinal {it})"));
+    Some(Sentence::plain(format!(
+        "It is let go when {} {} does not want it any more{ordinal}.",
+        owner.kind, owner.name
+    )))
 }
 
 fn marks(claim: &ClaimSeen) -> Vec<Sentence> {

@@ -213,7 +213,6 @@ fn pod_that_has_its_address_waits_for_nothing() {
             "stick to its name",
             "held as long as StatefulSet db wants it",
             "is attached to prod/db-0 on node n2.",
-            "let go when StatefulSet db does not want it any more (ordinal 0)",
         ],
     );
     let story = tell(&known, at(0));
@@ -222,6 +221,11 @@ fn pod_that_has_its_address_waits_for_nothing() {
         "{story:?}"
     );
     assert!(!is_wrong(&known));
+    known.pod = None;
+    assert_told(
+        &known,
+        &["let go when StatefulSet db does not want it any more (ordinal 0)"],
+    );
 }
 
 #[test]
