@@ -52,6 +52,10 @@ pub(crate) struct Binding {
     pub(crate) identity: String,
     /// Its MAC.
     pub(crate) mac: String,
+    /// The sandbox that has it.
+    pub(crate) attachment: Option<Attachment>,
+    /// The Pod that has it.
+    pub(crate) pod_uid: String,
     /// Since when it is so.
     pub(crate) since: String,
     /// Until when; empty: for ever.
@@ -60,7 +64,15 @@ pub(crate) struct Binding {
     pub(crate) note: String,
 }
 
-/// A line of the audit log.
+/// Who has an address on an interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Attachment {
+    /// The sandbox.
+    pub(crate) sandbox: String,
+}
+
+/// A line of the audit log: something that ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Audit {
@@ -78,7 +90,7 @@ pub(crate) struct Audit {
     pub(crate) mac: String,
     /// From when.
     pub(crate) from: String,
-    /// To when; empty: still.
+    /// To when. What lasts is in no log.
     pub(crate) to: String,
     /// Why it ended.
     pub(crate) ended: String,

@@ -44,6 +44,9 @@ struct Holder {
 #[derive(Debug, Serialize)]
 struct Line {
     node: String,
+    /// What it is now; nothing: it has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     #[serde(flatten)]
     audit: Audit,
 }
@@ -73,11 +76,7 @@ impl History {
             match answers.remove(node) {
                 Some(Ok(told)) => {
                     history.answered += 1;
-                    let line = |audit| Line {
-                        node: node.clone(),
-                        audit,
-                    };
-                    history.lines.extend(told.log.into_iter().map(line));
+                    history.lines.extend(lines(node, told));
                 }
                 Some(Err(error)) => history.silence(node, chain(&error)),
                 None => history.silence(node, "it was not asked any more".to_owned()),
@@ -147,7 +146,7 @@ impl History {
         let rows = self.lines.iter().map(|line| {
             [
                 seconds(&line.audit.from).into(),
-                to(&line.audit),
+                to(line),
                 line.node.as_str().into(),
                 or_dash(&line.audit.identity).into(),
                 or_dash(&line.audit.mac).into(),
@@ -166,7 +165,7 @@ impl History {
             let sandbox: String = line.audit.sandbox.chars().take(SHORT_ID).collect();
             [
                 seconds(&line.audit.from).into(),
-                to(&line.audit),
+                to(line),
                 line.node.as_str().into(),
                 line.audit.network.as_str().into(),
                 or_dash(&line.audit.identity).into(),
@@ -183,6 +182,31 @@ impl History {
     }
 }
 
+/// What a node's log has, and what lasts there, which is in no log.
+fn lines(node: &str, told: Holders) -> Vec<Line> {
+    let ended = told.log.into_iter().map(|audit| Line {
+        node: node.to_owned(),
+        state: None,
+        audit,
+    });
+    let lasting = told.current.into_iter().chain(told.others);
+    let lasting = lasting.filter(|it| !it.identity.is_empty()).map(|it| Line {
+        node: node.to_owned(),
+        state: Some(it.state),
+        audit: Audit {
+            address: it.address,
+            network: it.network,
+            identity: it.identity,
+            pod_uid: it.pod_uid,
+            sandbox: it.attachment.unwrap_or_default().sandbox,
+            mac: it.mac,
+            from: it.since,
+            ..Audit::default()
+        },
+    });
+    ended.chain(lasting).collect()
+}
+
 fn holder(claim: &ClaimSeen) -> Holder {
     Holder {
         network: claim.spec.network.clone(),
@@ -192,11 +216,11 @@ fn holder(claim: &ClaimSeen) -> Holder {
     }
 }
 
-fn to(audit: &Audit) -> Cell {
-    if audit.to.is_empty() {
-        return Cell::new(Tone::Fine, "still");
+fn to(line: &Line) -> Cell {
+    match &line.state {
+        Some(state) => Cell::new(Tone::Fine, format!("still {state}")),
+        None => seconds(&line.audit.to).into(),
     }
-    seconds(&audit.to).into()
 }
 
 fn or_dash(text: &str) -> &str {
@@ -216,6 +240,7 @@ mod tests {
     use super::*;
     use crate::claims::fixture::{bound, claim};
     use crate::cluster::exec::AskNodeError;
+    use crate::ipamd::Binding;
 
     fn line(identity: &str, from: &str, to: &str) -> Audit {
         Audit {
@@ -227,31 +252,42 @@ mod tests {
     }
 
     fn history() -> History {
-        let told = |log| {
+        let told = |log, current| {
             Ok(Holders {
                 log,
-                ..Holders::default()
+                current,
+                others: Vec::new(),
             })
+        };
+        let lasting = Binding {
+            state: "attached".to_owned(),
+            identity: "prod/db-0".to_owned(),
+            since: "2026-01-04T00:00:00.000Z".to_owned(),
+            ..Binding::default()
         };
         let answers = Answers::from([
             (
                 "n1".to_owned(),
-                told(vec![
-                    line(
+                told(
+                    vec![line(
                         "prod/db-0",
                         "2026-01-01T00:00:00.500Z",
                         "2026-01-02T00:00:00.000Z",
-                    ),
-                    line("prod/db-0", "2026-01-04T00:00:00.000Z", ""),
-                ]),
+                    )],
+                    Some(lasting),
+                ),
             ),
             (
                 "n2".to_owned(),
-                told(vec![line(
-                    "prod/x",
-                    "2026-01-03T00:00:00.000Z",
-                    "2026-01-03T01:00:00.000Z",
-                )]),
+                told(
+                    vec![line(
+                        "prod/x",
+                        "2026-01-03T00:00:00.000Z",
+                        "2026-01-03T01:00:00.000Z",
+                    )],
+                    // Set aside for nobody.
+                    Some(Binding::default()),
+                ),
             ),
             ("n3".to_owned(), Err(AskNodeError::NoPod)),
         ]);
@@ -288,7 +324,7 @@ mod tests {
         for words in [
             "10.20.1.100 of network external is node n1's: attached for prod/db-0",
             "2026-01-01T00:00:00Z   2026-01-02T00:00:00Z   n1",
-            "still",
+            "still attached",
             "Of 4 nodes 2 did not answer",
             "n3: there is no Pod of berth-ipamd on it",
             "n4: it was not asked any more",
