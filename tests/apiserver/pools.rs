@@ -61,7 +61,7 @@ const BAD_V4: &[Row] = &[
     ),
     (
         r#"{"subnet": "10.0.0.0/7", "gateway": null}"#,
-        "has host bits set",
+        "is not the subnet of one rack",
     ),
     (
         r#"{"subnet": "127.0.0.0/8", "gateway": "127.0.0.1"}"#,

@@ -54,7 +54,7 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
     ];
     let here = [
         "claims.berth.dev: get list watch update patch delete fence release",
-        "leases.coordination.k8s.io [berth-controllers]: get update patch",
+        "leases.coordination.k8s.io berth-controllers: get update patch",
         "leases.coordination.k8s.io: create",
         "pools.berth.dev/status: update patch",
         "pools.berth.dev: list watch",
