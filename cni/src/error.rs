@@ -243,6 +243,7 @@ fn of_ipamd(error: &AskIpamdError) -> u32 {
     match error {
         AskIpamdError::Away { .. }
         | AskIpamdError::Silent { .. }
+        | AskIpamdError::Unfinished(_)
         | AskIpamdError::Broken { .. } => SpecCode::TryAgainLater.into(),
         AskIpamdError::Start { .. } => SpecCode::Io.into(),
         AskIpamdError::Call { .. } | AskIpamdError::Skew(_) | AskIpamdError::Answer(_) => {

@@ -74,6 +74,9 @@ pub(crate) enum AskIpamdError {
         /// The deadline.
         deadline: Duration,
     },
+    /// It was to be asked again, and then no answer came: what it said before, and nobody knows what it did since.
+    #[error("{}", .0.message)]
+    Unfinished(Refusal),
     /// The connection broke under the call.
     #[error("the connection to berth-ipamd broke: {problem}")]
     Broken {
@@ -113,7 +116,9 @@ impl AskIpamdError {
     /// What an operator does about it.
     pub(crate) fn advice(&self) -> Option<&str> {
         let advice = match self {
-            Self::Refused(refusal) | Self::Skew(refusal) => refusal.advice.as_str(),
+            Self::Refused(refusal) | Self::Unfinished(refusal) | Self::Skew(refusal) => {
+                refusal.advice.as_str()
+            }
             Self::Away { .. } | Self::Silent { .. } | Self::Broken { .. } => {
                 "see whether berth-ipamd runs on this node and what it logs; the runtime tries again"
             }
@@ -136,6 +141,7 @@ impl AskIpamdError {
             Self::Broken { .. } => true,
             Self::Start { .. }
             | Self::Silent { .. }
+            | Self::Unfinished(_)
             | Self::Call { .. }
             | Self::Skew(_)
             | Self::Answer(_) => false,
@@ -251,6 +257,7 @@ impl Ipam<'_> {
     ) -> Result<T, AskIpamdError> {
         let end = Instant::now() + self.deadline;
         let mut pause = FIRST_PAUSE;
+        let mut said = None;
         loop {
             let attempt = async {
                 let client = self.connect().await?;
@@ -265,7 +272,10 @@ impl Ipam<'_> {
                     })
                 });
             if !self.asks_again(&outcome, again) || Instant::now() + pause >= end {
-                return outcome;
+                return with_last_words(outcome, said);
+            }
+            if let Err(AskIpamdError::Refused(refusal)) = outcome {
+                said = Some(refusal);
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -309,6 +319,17 @@ impl Ipam<'_> {
             // Accepted and then dropped: the daemon ended in between, which is as good as refused.
             .map_err(|error| away(io::Error::new(io::ErrorKind::ConnectionRefused, error)))?;
         Ok(IpamClient::with_interceptor(channel, claim as Claim))
+    }
+}
+
+/// What a daemon waits for, as it said once, tells more than that it waits.
+fn with_last_words<T>(
+    outcome: Result<T, AskIpamdError>,
+    said: Option<Refusal>,
+) -> Result<T, AskIpamdError> {
+    match (outcome, said) {
+        (Err(AskIpamdError::Silent { .. }), Some(said)) => Err(AskIpamdError::Unfinished(said)),
+        (outcome, _) => outcome,
     }
 }
 

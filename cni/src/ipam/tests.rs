@@ -125,6 +125,22 @@ fn daemon_that_accepts_and_says_nothing_is_silent() {
 }
 
 #[test]
+fn daemon_that_refused_and_then_was_silent_is_quoted_and_may_have_done_something() {
+    let silent = || AskIpamdError::Silent {
+        socket: "/x".into(),
+        deadline: Duration::from_secs(10),
+    };
+    let said = Some(refusal(Reason::Recovering));
+    let error = with_last_words::<()>(Err(silent()), said.clone()).unwrap_err();
+    assert_eq!(error.to_string(), "m");
+    assert_eq!(error.advice(), Some("a"));
+    assert!(!error.changed_nothing() && !error.is_passing());
+    let unheard = with_last_words::<()>(Err(silent()), None).unwrap_err();
+    assert!(matches!(unheard, AskIpamdError::Silent { .. }));
+    assert_eq!(with_last_words(Ok(7), said).unwrap(), 7);
+}
+
+#[test]
 fn refusal_is_read_from_the_status() {
     let refusal = Refusal {
         reason: Reason::Exhausted,

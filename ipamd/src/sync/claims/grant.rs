@@ -17,9 +17,9 @@ use crate::ledger::{LedgerError, LedgerHandle};
 use crate::sync::outbox::Topic;
 use crate::sync::pods::{PodFacts, RackChange};
 
-/// How long an ADD waits for its claims: a hand-over between two nodes that are well takes some hundred milliseconds. The runtime
-/// tries again much later.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// How long an ADD waits for its claims: a hand-over between two nodes that are well takes some hundred milliseconds. With what it
+/// waited before to hear of its Pod, less than the ten seconds that the plugin waits for an answer: else nobody hears the words.
+const PATIENCE: Duration = Duration::from_secs(6);
 
 /// An ADD, with what its Pod says.
 #[derive(Clone, Debug)]
