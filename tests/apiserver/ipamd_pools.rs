@@ -157,7 +157,7 @@ fn pools_are_followed_and_a_refused_one_takes_no_other_with_it() {
     rig.wait_metric("berth_ipamd_refused_pools 1");
     let served = rig.wait_pools(&[("external-a", 60)]);
     assert_eq!(served.phase(), Phase::Serving);
-    assert!(rig.add_claimed("web-0").starts_with("10.20.1."));
+    assert!(rig.add_claimed("web-y").starts_with("10.20.1."));
 
     rig.apply_pool(&pool("external-a-more", "a", (150, 159)));
     rig.wait_pools(&[("external-a", 60), ("external-a-more", 10)]);
@@ -166,7 +166,7 @@ fn pools_are_followed_and_a_refused_one_takes_no_other_with_it() {
     rig.apply_pool(&pool("external-a-more", "a", (149, 159)));
     rig.wait_metric("berth_ipamd_refused_pools 1");
     rig.wait_pools(&[("external-a", 60), ("external-a-more", 10)]);
-    assert!(rig.client().release(attachment("web-0")).unwrap().known);
+    assert!(rig.client().release(attachment("web-y")).unwrap().known);
     rig.delete_pool("external-a");
     rig.wait_pools(&[("external-a-more", 11)]);
     rig.wait_metric("berth_ipamd_refused_pools 0");

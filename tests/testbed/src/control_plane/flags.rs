@@ -17,6 +17,8 @@ impl ControlPlane {
             format!("--data-dir={}", self.folder.join("etcd").display()),
             // It lives as long as the world: nothing is lost that a power cut would take.
             "--unsafe-no-fsync".to_owned(),
+            // As kubeadm does: without it, watches of what nobody changes hear no bookmarks.
+            "--watch-progress-notify-interval=5s".to_owned(),
             "--listen-client-urls=http://127.0.0.1:2379".to_owned(),
             "--advertise-client-urls=http://127.0.0.1:2379".to_owned(),
             "--listen-peer-urls=http://127.0.0.1:2380".to_owned(),
