@@ -403,7 +403,17 @@ fn pods_keep_identity_and_policy_while_the_api_server_is_away() {
     world.assert_why("new", "it is not held");
 
     world.rig.api.start_component(Component::ApiServer).unwrap();
-    let words = ["delete", "pod", "-n", "prod", "wrong", "--now"];
+    // No kubelet says that it has ended.
+    let words = [
+        "delete",
+        "pod",
+        "-n",
+        "prod",
+        "wrong",
+        "--force",
+        "--grace-period=0",
+        "--ignore-not-found",
+    ];
     wait_until("the API server takes the deletion", || {
         let said = world
             .rig
