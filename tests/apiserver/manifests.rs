@@ -88,6 +88,7 @@ fn pod_security_admits_our_pods_in_our_namespace_and_in_no_stricter_one() {
     for (daemon_set, account) in [
         ("berth-ipamd", "berth-ipamd"),
         ("berth-agent", "berth-agent"),
+        ("berth-controllers", "berth-controllers"),
     ] {
         let mut pod = pod_of(&api, daemon_set, "n1");
         let words = ["--warnings-as-errors", "create", "-f", "-"];
@@ -106,7 +107,11 @@ fn pod_security_admits_our_pods_in_our_namespace_and_in_no_stricter_one() {
 #[test]
 fn token_is_mounted_into_the_one_container_that_asks_the_api() {
     let api = installed("api_token");
-    for (daemon_set, container) in [("berth-ipamd", "ipamd"), ("berth-agent", "agent")] {
+    for (daemon_set, container) in [
+        ("berth-ipamd", "ipamd"),
+        ("berth-agent", "agent"),
+        ("berth-controllers", "controllers"),
+    ] {
         let pod = pod_of(&api, daemon_set, "n1");
         assert_eq!(pod["spec"]["automountServiceAccountToken"], false);
         let volumes = pod["spec"]["volumes"].as_array().unwrap();
