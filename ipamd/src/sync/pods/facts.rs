@@ -119,8 +119,11 @@ impl PodFacts {
             RackChange::parse(text).ok_or_else(|| "it is neither of these".to_owned())
         });
         let problems = reading.problems;
-        // Whoever names an identity wants it to outlive the workload that has it now.
-        let owner = named.is_none().then(|| stable_owner(meta, &pod)).flatten();
+        // Who names an identity wants it to outlive the workload that has it now; who says how long does not want the workload to
+        // decide.
+        let owner = (named.is_none() && hold.is_none())
+            .then(|| stable_owner(meta, &pod))
+            .flatten();
         Some(Self {
             identity: named.clone().unwrap_or_else(|| Identity::from(&pod)),
             named: named.is_some(),

@@ -94,8 +94,10 @@ fn hold_follows_the_annotation_then_the_owner() {
     for (name, hold, owner, held, ordinal) in [
         ("db-3", "", apps, Some("forever"), Some(Some(3))),
         ("db-3", "", ours, Some("forever"), Some(Some(3))),
-        ("db-3", "none", apps, Some("none"), Some(Some(3))),
-        ("db-3", "1h", apps, Some("1h"), Some(Some(3))),
+        // Who says it himself does not want his owner to decide.
+        ("db-3", "none", apps, Some("none"), None),
+        ("db-3", "1h", apps, Some("1h"), None),
+        ("db-3", "forever", apps, Some("forever"), None),
         // A name that its owner would not give.
         ("db-03", "", apps, Some("forever"), Some(None)),
         ("dbx-3", "", apps, Some("forever"), Some(None)),
