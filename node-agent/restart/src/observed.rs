@@ -29,8 +29,8 @@ pub struct Observed {
     pub runtime: Option<Runtime>,
     /// Containers whose stop this process has begun and that has not ended yet.
     pub stopping: BTreeSet<String>,
-    /// Since when this process sees the Pod and stores what it sees without a gap: what was ready before may not have been
-    /// so in between. A start of this process is a gap, and a status that could not be stored.
+    /// When this process first saw the Pod since the last gap: what was ready before may not have been so in between. A
+    /// start of this process is a gap, and a status that could not be stored.
     pub watching_since: Timestamp,
     /// kubelet's settings.
     pub back_off: BackOff,

@@ -317,4 +317,6 @@ fn wait(message: &str) -> Step {
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod interleave;
+#[cfg(test)]
 mod tests;

@@ -183,7 +183,7 @@ fn ready(
     if view.seen.now >= counted {
         status.phase = ContainerPhase::Succeeded;
         status.message.clear();
-    } else if status.phase != ContainerPhase::Succeeded {
+    } else {
         status.phase = ContainerPhase::Recreating;
         status.message = format!("for it to be ready until {}", counted.rounded_up());
     }
