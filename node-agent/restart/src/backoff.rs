@@ -154,7 +154,7 @@ impl BackOff {
         let pause = started_at.since(finished_at);
         Remembered {
             least: known.map_or(self.base, |known| {
-                if known.least > pause || known.is_forgotten(started_at) {
+                if known.least > pause || started_at.since(known.last_start) >= FORGOTTEN_AFTER {
                     self.base
                 } else {
                     self.doubled(known.least)

@@ -198,6 +198,7 @@ impl Draft<'_> {
     }
 
     fn forward(&mut self) -> Result<Step, Failure> {
+        self.note_unready();
         if let Some(step) = self.turn()? {
             return Ok(step);
         }
@@ -217,6 +218,19 @@ impl Draft<'_> {
         }
         self.progress(runtime)?;
         self.next(runtime)
+    }
+
+    /// What is seen not to be ready is noted first: whatever else has to be waited for, its time begins anew.
+    fn note_unready(&mut self) {
+        let PodView::Seen(pod) = &self.seen.pod else {
+            return;
+        };
+        for status in &mut self.status.containers {
+            let is_ready = pod
+                .container(&status.name)
+                .is_some_and(|seen| seen.ready && seen.id == status.new_container_id);
+            status.ready_since = status.ready_since.filter(|_| is_ready);
+        }
     }
 
     /// The Pod, where it is known.
