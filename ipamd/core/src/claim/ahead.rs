@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use proto_ids::NetworkName;
 
+use super::Tenure;
 use crate::book::{Book, PoolBook, Tables};
 use crate::range::Family;
 
@@ -16,7 +17,7 @@ use crate::range::Family;
 pub struct ClaimAhead {
     /// Addresses to be claimed.
     pub claim: BTreeSet<(NetworkName, IpAddr)>,
-    /// Owned and free addresses that are more than is kept.
+    /// Owned addresses that, when they are free, are more than is kept, or in no pool any more.
     pub surplus: BTreeSet<(NetworkName, IpAddr)>,
     /// Networks in which fewer addresses are left unclaimed than are wanted.
     pub short: BTreeSet<NetworkName>,
@@ -38,6 +39,11 @@ impl Book {
             return ahead;
         };
         for (name, network) in self.networks() {
+            let outside = network.tables.claims.iter().filter(|(address, holding)| {
+                holding.tenure == Tenure::Owned && network.pool_of(**address).is_none()
+            });
+            let outside = outside.map(|(&address, _)| (name.clone(), address));
+            ahead.surplus.extend(outside);
             let expected = expected(name);
             for family in Family::ALL {
                 // One family's pools stand in for each other.

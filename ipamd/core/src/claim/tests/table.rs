@@ -291,6 +291,24 @@ fn surplus_is_forgotten_then_deleted() {
 }
 
 #[test]
+fn what_is_in_no_pool_any_more_is_given_back() {
+    let none = std::collections::BTreeMap::new();
+    let kept = owner().claim_ahead(2, |_| 0, &none).surplus;
+    assert!(kept.is_empty());
+    let narrow = pool("ext4", "external", "10.0.0.0/24", &["10.0.0.11-10.0.0.19"]);
+    let narrow = Settings {
+        pools: vec![narrow],
+        ..settings("n1", false).settings().clone()
+    };
+    let mut book = Book::new(valid(narrow));
+    let create = ClaimWrite::Create(claim("n1", 3).content);
+    let changes = book.claim_written(PLACE.get(), &create, Some(&claim("n1", 3)), at(0));
+    book.apply(&changes);
+    let surplus = book.claim_ahead(2, |_| 0, &none).surplus;
+    assert_eq!(surplus, [PLACE.key()].into());
+}
+
+#[test]
 fn nodes_begin_at_different_places_and_know_when_a_pool_is_short() {
     let none = std::collections::BTreeMap::new();
     let first = |node: &str| {
