@@ -92,11 +92,11 @@ fn had(cluster: &Cluster, name: &str, node: &str, annotations: &Value) -> Seen {
 #[test]
 fn pods_that_name_their_identity_or_their_addresses_have_them_on_every_node_of_the_rack() {
     let cluster = claiming();
-    let named = json!({"berth.dev/identity": "bank/primary", "berth.dev/hold": "30m"});
+    let named = json!({"berth.dev/identity": "default/primary", "berth.dev/hold": "30m"});
     let first = had(&cluster, "first", "n1", &named);
     let second = had(&cluster, "second", "n2", &named);
     assert_eq!(first, second);
-    let all = claims_of(&cluster, "bank/primary");
+    let all = claims_of(&cluster, "default/primary");
     assert_eq!(bare(&first), all.into_iter().map(|it| it.address).collect());
 
     let fixed =
@@ -120,7 +120,7 @@ fn pods_that_name_their_identity_or_their_addresses_have_them_on_every_node_of_t
     cluster.kubectl(&["delete", "pod", "alone"]).unwrap();
     wait_free(&cluster, "default/alone");
 
-    for identity in ["bank/primary", "default/fixed"] {
+    for identity in ["default/primary", "default/fixed"] {
         for claim in claims_of(&cluster, identity) {
             let words = [
                 "release",
