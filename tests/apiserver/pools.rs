@@ -46,7 +46,7 @@ type Row = (&'static str, &'static str);
 
 const SHORTEST: &str = "is not an address in its shortest form";
 const FORM: &str =
-    "not FIRST-LAST, an address or a CIDR without host bits, in their shortest form: ";
+    "not FIRST-LAST, an address or a CIDR without host bits, in their shortest form:";
 
 const BAD_V4: &[Row] = &[
     // The subnet.
@@ -278,7 +278,7 @@ const BAD_V6: &[Row] = &[
         "begins after its end",
     ),
     (
-        r#"{"ranges": ["fd00:20:1:0:1::-fd00:20:1:0:0:ffff:ffff:ffff"]}"#,
+        r#"{"ranges": ["fd00:20:1:0:1::-fd00:20:1::ffff:ffff:ffff"]}"#,
         "begins after its end",
     ),
     (
@@ -380,50 +380,58 @@ fn most_v6() -> Value {
     with(v6(), &fields.to_string())
 }
 
+/// What was said otherwise than expected; nothing is expected of what is to be taken.
+fn surprise(spec: &Value, said: &Output, words: Option<&str>) -> Option<String> {
+    let text = &said.stderr;
+    // Several causes are a list; that rules were not looked at is none.
+    let causes = text.lines().filter(|line| line.starts_with("* "));
+    let causes = causes.filter(|line| !line.starts_with("* <nil>"));
+    let is_expected = match words {
+        None => said.success(),
+        Some(words) => !said.success() && text.contains(words) && causes.count() < 2,
+    };
+    (!is_expected).then(|| format!("{spec}: wanted {words:?}: {text}"))
+}
+
 #[test]
 fn nonsense_in_a_pool_is_refused_with_one_sentence_and_all_else_is_taken() {
     let api = defined("api_pools");
-    let rows = |rows: &[Row], base: fn() -> Value| -> Vec<(Value, &'static str)> {
-        let row = |(fields, words): &Row| (with(base(), fields), *words);
-        rows.iter().map(row).collect()
-    };
-    for (spec, words) in rows(BAD_V4, v4).into_iter().chain(rows(BAD_V6, v6)) {
-        let said = judge(&api, &pool("p", &spec));
-        assert!(!said.success(), "{spec} was taken");
-        assert!(said.stderr.contains(words), "{spec}: {}", said.stderr);
-        // Several causes are a list; that rules were not looked at is none.
-        let causes = said.stderr.lines().filter(|line| line.starts_with("* "));
-        let causes = causes.filter(|line| !line.starts_with("* <nil>"));
-        assert!(causes.count() < 2, "{spec}: {}", said.stderr);
+    let mut rows: Vec<(Value, Option<&str>)> = Vec::new();
+    for (base, bad, good) in [
+        (v4 as fn() -> Value, BAD_V4, GOOD_V4),
+        (v6, BAD_V6, GOOD_V6),
+    ] {
+        let bad = bad
+            .iter()
+            .map(|(fields, words)| (with(base(), fields), Some(*words)));
+        rows.extend(bad);
+        rows.extend(good.iter().map(|fields| (with(base(), fields), None)));
     }
-    let goods = |all: &[&str], base: fn() -> Value| -> Vec<Value> {
-        all.iter().map(|fields| with(base(), fields)).collect()
-    };
-    let most = [most_v4(), most_v6()];
-    for spec in goods(GOOD_V4, v4)
-        .into_iter()
-        .chain(goods(GOOD_V6, v6))
-        .chain(most)
-    {
-        judge(&api, &pool("p", &spec)).ok().unwrap();
-    }
-    for (list, count) in [("ranges", 33), ("exclude", 65), ("routes", 33)] {
+    rows.extend([(most_v4(), None), (most_v6(), None)]);
+    for (list, words) in [
+        ("ranges", "spec.ranges: Too many"),
+        ("exclude", "spec.exclude: Too many"),
+        ("routes", "spec.routes: Too many"),
+    ] {
         let mut spec = most_v4();
         let all = spec[list].as_array_mut().unwrap();
-        let last = all[count - 2].clone();
+        let last = all.last().unwrap().clone();
         all.push(last);
-        let said = judge(&api, &pool("p", &spec));
-        let words = format!("spec.{list}: Too many");
-        assert!(said.stderr.contains(&words), "{}", said.stderr);
+        rows.push((spec, Some(words)));
     }
+    let tried = rows
+        .iter()
+        .map(|(spec, words)| (spec, judge(&api, &pool("p", spec)), *words));
+    let surprises: Vec<_> = tried
+        .filter_map(|(spec, said, words)| surprise(spec, &said, words))
+        .collect();
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+
     let name = "n".repeat(63);
     judge(&api, &pool(&name, &v4())).ok().unwrap();
     let said = judge(&api, &pool(&format!("{name}n"), &v4()));
-    assert!(
-        said.stderr.contains("at most 63 characters"),
-        "{}",
-        said.stderr
-    );
+    let words = "at most 63 characters";
+    assert!(said.stderr.contains(words), "{}", said.stderr);
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn unassignable(field: &str, there: &str, all: &str) -> Value {
     );
     let fine = format!(
         "!isIP(a) || !{subnet}.containsIP(a) || {subnet}.prefixLength() > (a.contains(':') ? 126 : 30) \
-         || !(ip(a) == {subnet}.ip()) && (a.contains(':') || !{last})"
+         || !(ip(a) == {subnet}.masked().ip()) && (a.contains(':') || !{last})"
     );
     rule_saying(
         held(
