@@ -143,7 +143,6 @@ fn anew(
     status.backoff_until = None;
     let ContainerState::Running { started_at } = live.state else {
         status.phase = ContainerPhase::Recreating;
-        status.ready_since = None;
         "for it to start".clone_into(&mut status.message);
         return Ok(());
     };
@@ -169,7 +168,6 @@ fn ready(
     };
     if pod.id != live.id || !pod.ready {
         status.phase = ContainerPhase::Recreating;
-        status.ready_since = None;
         "for it to be ready".clone_into(&mut status.message);
         return;
     }
