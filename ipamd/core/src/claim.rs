@@ -253,6 +253,20 @@ impl Book {
         places
     }
 
+    /// Whether what is bound here says who has the address: its claim is this node's by an answer that is stored, and nothing that came
+    /// with it waits.
+    pub fn owns(&self, network: &NetworkName, address: IpAddr, claim: &Claim) -> bool {
+        let holding = self
+            .network(network)
+            .and_then(|network| network.tables.claims.get(&address));
+        holding.is_some_and(|holding| {
+            holding.tenure == Tenure::Owned
+                && holding.incoming.is_none()
+                && holding.uid == claim.uid
+                && holding.epoch == claim.content.epoch
+        })
+    }
+
     /// Whether the identity has a binding in a network here, whole and this node's to hand out.
     pub fn has_ready(&self, network: &NetworkName, identity: &Identity) -> bool {
         let Some(binding) = self.binding(network, identity) else {

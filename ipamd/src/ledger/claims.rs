@@ -73,6 +73,8 @@ pub(crate) struct Round {
     pub(crate) missing: BTreeMap<NetworkName, usize>,
     /// Identities that have no binding that may be used, in at least one network.
     pub(crate) unready: BTreeSet<Identity>,
+    /// Places whose claims name this node, which knows: what the book says of them counts, and no binding that is on the claim still.
+    pub(crate) owned: BTreeSet<Place>,
 }
 
 impl LedgerHandle {
@@ -125,6 +127,11 @@ fn round(book: &mut Transaction<'_>, question: &Question) -> Round {
     for place in places {
         decide(book, question, &wishes, &place, &clock, &mut round);
     }
+    let owned = question.seen.iter().filter(|((network, address), seen)| {
+        let claim = seen.claim.as_ref();
+        claim.is_some_and(|claim| book.book().owns(network, *address, claim))
+    });
+    round.owned = owned.map(|(place, _)| place.clone()).collect();
     round
 }
 

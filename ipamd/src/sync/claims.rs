@@ -12,6 +12,8 @@ mod pace;
 mod requests;
 mod round;
 mod settle;
+mod survey;
+mod sweep;
 mod views;
 mod watch;
 
@@ -40,6 +42,8 @@ pub(crate) use grant::{GrantError, Granting};
 pub(crate) use metrics::ClaimsMetrics;
 use pace::Pace;
 use requests::{Answer, Call, send};
+use survey::Survey;
+use sweep::Sweep;
 use views::Views;
 use watch::Follow;
 
@@ -126,9 +130,11 @@ pub(super) fn spawn_claims(tasks: &Tasks, parts: ClaimsParts) -> ClaimsHandle {
         finding: BTreeMap::new(),
         look: BTreeSet::new(),
         barred: BTreeMap::new(),
+        owned: BTreeSet::new(),
         listed: BTreeSet::new(),
         read: BTreeMap::new(),
-        surveyed: BTreeMap::new(),
+        surveys: BTreeMap::new(),
+        sweep: Sweep::default(),
         connection: None,
         away: None,
         told: BTreeSet::new(),
@@ -158,12 +164,16 @@ struct Driver {
     look: BTreeSet<Place>,
     /// Places whose last request was refused: not before this time.
     barred: BTreeMap<Place, Instant>,
+    /// Places of own claims of which the book knows, as of the last round.
+    owned: BTreeSet<Place>,
     /// Own claims of a list that is being read.
     listed: BTreeSet<Place>,
     /// When another node's claim was last read.
     read: BTreeMap<Place, Instant>,
-    /// When the claims of a pool were last listed.
-    surveyed: BTreeMap<PoolName, Instant>,
+    /// Lists of the claims of each pool.
+    surveys: BTreeMap<PoolName, Survey>,
+    /// Claims under another pool's name.
+    sweep: Sweep,
     /// The connection whose own claims are known; `None`: nothing is sent.
     connection: Option<Connection>,
     /// Since when there is none.

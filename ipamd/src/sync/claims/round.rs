@@ -12,13 +12,12 @@ use super::Driver;
 use super::board::{Need, Search, Stamp};
 use super::object::{self, Writer};
 use super::requests::{Ask, Call};
+use super::survey::Survey;
 use crate::ledger::claims::{Place, Question, Round, Seen, Wanted};
 use crate::sync::outbox::Topic;
 
 /// How long it counts that another node has a claim.
 const OTHERS_COUNT: Duration = Duration::from_secs(300);
-/// A pool's claims are listed at most so often.
-const SURVEY_PAUSE: Duration = Duration::from_secs(30);
 /// Another node's claim that is waited for is read again after half of the time for which it has been as it is, within these.
 const LOOK_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
@@ -29,6 +28,11 @@ impl Driver {
         let needs = self.needs();
         let coming = self.shared.board().coming();
         self.remember_others(now);
+        let strays = self
+            .sweep
+            .strays()
+            .iter()
+            .map(|place| (place.clone(), true));
         let question = Question {
             seen: self.views.snapshot(),
             pods: needs.iter().map(|need| need.wanted.clone()).collect(),
@@ -37,6 +41,7 @@ impl Driver {
                 .others
                 .iter()
                 .map(|(place, (bound, _))| (place.clone(), *bound))
+                .chain(strays)
                 .collect(),
             coming,
         };
@@ -48,6 +53,7 @@ impl Driver {
         for place in &round.committed {
             self.views.touch(place, Instant::now());
         }
+        self.owned.clone_from(&round.owned);
         self.wake = now + Duration::from_secs(60);
         let active = self.dispatch(&round);
         self.search(&needs, &round);
@@ -114,6 +120,7 @@ impl Driver {
         let now = Instant::now();
         let settings = self.parts.ledger.status().borrow().settings.clone();
         let settings = settings.settings();
+        self.sweep(settings);
         let hurry = !round.missing.is_empty();
         let mut active: BTreeSet<Place> = self.look.iter().chain(&self.busy).cloned().collect();
         let pending = self.shared.board().pending();
@@ -152,7 +159,11 @@ impl Driver {
         self.shared.board().waits = waits;
         todo.sort_by_key(|(urgent, ..)| !urgent);
         for (urgent, place, write) in todo {
-            if self.connection.is_none() || self.busy.contains(&place) {
+            let is_new = matches!(write, Some(ClaimWrite::Create(_)));
+            // What a list says is the cause of another round.
+            let later = is_new
+                && (self.is_surveyed(&place, settings) || !self.sweep.lets(&place, settings));
+            if later || self.connection.is_none() || self.busy.contains(&place) {
                 continue;
             }
             if let Some(until) = self.barred.get(&place) {
@@ -169,6 +180,12 @@ impl Driver {
             }
         }
         active
+    }
+
+    /// Whether the claims of the place's pool are being listed.
+    fn is_surveyed(&self, place: &Place, settings: &Settings) -> bool {
+        let survey = pool_of(settings, place).and_then(|pool| self.surveys.get(&pool.name));
+        survey.is_some_and(Survey::is_under_way)
     }
 
     /// Whether a Pod, here or elsewhere, waits for a write.
@@ -241,9 +258,8 @@ impl Driver {
         let open: Vec<(Identity, Stamp)> = {
             let mut board = self.shared.board();
             let needed = needs.iter().map(|need| need.wanted.identity.clone());
-            let views = &self.views;
             board.refresh(&needed.collect(), |place, identity| {
-                views.of_identity(identity).any(|(it, _)| it == place)
+                self.views.comes(place, identity, &self.owned)
             });
             let wanted = needs.iter().filter(|need| {
                 need.sticky
@@ -272,16 +288,18 @@ impl Driver {
         }
     }
 
-    /// Another node was first: which addresses are whose is read at once, and not one by one.
+    /// Another node was first: which addresses are whose is read at once, and not one by one. Nothing is made in this pool meanwhile.
     pub(super) fn collided(&mut self, place: &Place) {
+        if self.connection.is_none() {
+            return;
+        }
         let now = Instant::now();
         let settings = self.parts.ledger.status().borrow().settings.clone();
         let Some(pool) = pool_of(settings.settings(), place).map(|pool| pool.name.clone()) else {
             return;
         };
-        let is_due = |at: &Instant| now.saturating_duration_since(*at) >= SURVEY_PAUSE;
-        if self.surveyed.get(&pool).is_none_or(is_due) {
-            self.surveyed.insert(pool.clone(), now);
+        let survey = self.surveys.entry(pool.clone()).or_default();
+        if survey.missed(now) {
             self.send(Call {
                 ask: Ask::Survey(pool),
                 name: String::new(),
@@ -370,7 +388,7 @@ const fn is_others(wait: &ClaimWait) -> bool {
     )
 }
 
-fn pool_of<'a>(settings: &'a Settings, (network, address): &Place) -> Option<&'a Pool> {
+pub(super) fn pool_of<'a>(settings: &'a Settings, (network, address): &Place) -> Option<&'a Pool> {
     let mut pools = settings.pools.iter();
     pools.find(|pool| pool.network == *network && pool.subnet.contains(address))
 }

@@ -82,6 +82,14 @@ impl Driver {
                     self.found(identity, stamp, answer, sent);
                 }
             }
+            Ask::Sweep(rack) => {
+                let found = match &answer {
+                    Answer::Found(objects) => Some(objects.as_slice()),
+                    _ => None,
+                };
+                self.swept(&rack, found);
+                self.missed(None, answer);
+            }
             Ask::Survey(pool) => self.surveyed(&pool, answer, sent),
         }
     }
@@ -157,10 +165,10 @@ impl Driver {
             let here = rack
                 .as_ref()
                 .is_some_and(|rack| rack.as_str() == object.spec.rack);
-            let is_own = object.spec.node == self.parts.node.as_str();
             if here {
                 let place = self.see(object, Source::Answer(sent));
-                pending.extend(place.filter(|_| !is_own));
+                // One that names this node has been given to it a moment ago: the book must take it before anything new is given.
+                pending.extend(place.filter(|it| self.views.comes(it, &identity, &self.owned)));
             } else if let (Ok(((network, address), claim)), Ok(rack)) =
                 (read(&object), object.spec.rack.parse())
             {
@@ -183,8 +191,11 @@ impl Driver {
     }
 
     fn surveyed(&mut self, pool: &PoolName, answer: Answer, sent: Instant) {
+        let is_answered = matches!(answer, Answer::Found(_));
+        if let Some(survey) = self.surveys.get_mut(pool) {
+            survey.ended(is_answered);
+        }
         let Answer::Found(objects) = answer else {
-            self.surveyed.remove(pool);
             return self.missed(None, answer);
         };
         let now = Instant::now();

@@ -144,17 +144,19 @@ impl Views {
         self.touched.retain(|place, _| seen.contains_key(place));
     }
 
-    /// Places where another node has a binding of this identity, as far as is known.
-    pub(super) fn of_identity<'a>(
-        &'a self,
-        identity: &'a Identity,
-    ) -> impl Iterator<Item = (&'a Place, &'a Seen)> {
-        self.seen.iter().filter(move |(_, seen)| {
-            seen.claim.as_ref().is_some_and(|claim| {
-                let binding = claim.content.binding.as_ref();
-                claim.content.node != self.node
-                    && binding.is_some_and(|binding| binding.identity == *identity)
-            })
+    /// Whether a claim with a binding of this identity comes here: another node has it, or has given it and the book does not know yet.
+    /// `owned` are the places about which the book knows.
+    pub(super) fn comes(
+        &self,
+        place: &Place,
+        identity: &Identity,
+        owned: &BTreeSet<Place>,
+    ) -> bool {
+        let claim = self.seen(place).and_then(|seen| seen.claim.as_ref());
+        claim.is_some_and(|claim| {
+            let binding = claim.content.binding.as_ref();
+            let is_known = claim.content.node == self.node && owned.contains(place);
+            !is_known && binding.is_some_and(|binding| binding.identity == *identity)
         })
     }
 

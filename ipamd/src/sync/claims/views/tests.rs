@@ -121,3 +121,38 @@ fn what_there_is_nothing_to_do_about_is_forgotten() {
     // A round that is under way keeps what it began with.
     assert_eq!(snapshot.len(), 1);
 }
+
+#[test]
+fn given_claim_comes_until_the_book_knows_of_it() {
+    let now = Instant::now();
+    let identity: Identity = "prod/db-0".parse().unwrap();
+    let bound = |node: &str, version: &str| {
+        let mut object = object(node, version);
+        object.spec.binding = Some(proto_crd::claim::ClaimBinding {
+            identity: identity.to_string(),
+            mac: "02:00:00:00:00:07".to_owned(),
+            addresses: vec!["10.20.1.7".to_owned()],
+            origin: proto_crd::claim::ClaimOrigin {
+                kind: proto_crd::claim::OriginKind::Pod,
+                pod: Some(identity.to_string()),
+            },
+            reservation: None,
+            hold: None,
+            owner: None,
+            attached: false,
+            until: None,
+        });
+        object
+    };
+    let nothing = BTreeSet::new();
+    let mut views = views();
+    assert!(!views.comes(&place(), &identity, &nothing));
+    views.see(bound("n2", "1"), Source::Watch, now).unwrap();
+    assert!(views.comes(&place(), &identity, &nothing));
+    assert!(!views.comes(&place(), &"prod/db-1".parse().unwrap(), &nothing));
+    // It is this node's by what was heard, and not by an answer yet.
+    views.see(bound("n1", "2"), Source::Watch, now).unwrap();
+    assert!(views.comes(&place(), &identity, &nothing));
+    // The book knows: what is on the claim still is not written over yet.
+    assert!(!views.comes(&place(), &identity, &[place()].into()));
+}

@@ -1,0 +1,89 @@
+//! When the claims of a whole pool are listed: after a collision, so that what others have is not found out one by one. Pure.
+
+use std::time::{Duration, Instant};
+
+/// What a list said counts for so long, as long as it is mostly right.
+const COUNTS: Duration = Duration::from_secs(30);
+/// After so many collisions it is not: of a pool that a rack empties at once, each node would else try every address that others took since.
+const MISSES: u32 = 4;
+/// One list follows another by this time at least.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The lists of one pool's claims.
+#[derive(Debug, Default)]
+pub(super) struct Survey {
+    /// When the last was begun.
+    at: Option<Instant>,
+    /// Addresses that were another node's all the same.
+    misses: u32,
+    is_under_way: bool,
+}
+
+impl Survey {
+    /// An address was another node's. Answers whether a list is to be begun.
+    pub(super) fn missed(&mut self, now: Instant) -> bool {
+        self.misses += 1;
+        let is_due = self.at.is_none_or(|at| {
+            let passed = now.saturating_duration_since(at);
+            passed >= COUNTS || self.misses >= MISSES && passed >= PAUSE
+        });
+        let begins = is_due && !self.is_under_way;
+        if begins {
+            *self = Self {
+                at: Some(now),
+                misses: 0,
+                is_under_way: true,
+            };
+        }
+        begins
+    }
+
+    /// The list was answered; one that failed says nothing, and the next may be begun at once.
+    pub(super) fn ended(&mut self, answered: bool) {
+        self.is_under_way = false;
+        if !answered {
+            self.at = None;
+        }
+    }
+
+    /// Whether it is worth waiting for before an address is tried.
+    pub(super) const fn is_under_way(&self) -> bool {
+        self.is_under_way
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_collision_and_many_begin_a_list_and_few_do_not() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut survey = Survey::default();
+        assert!(survey.missed(at(0)));
+        assert!(survey.is_under_way());
+        assert!(!survey.missed(at(10)), "one is under way");
+        survey.ended(true);
+        assert!(!survey.is_under_way());
+        assert!(!survey.missed(at(1100)));
+        assert!(!survey.missed(at(1100)));
+        assert!(survey.missed(at(1100)), "the fourth");
+        survey.ended(true);
+        for _ in 0..10 {
+            assert!(!survey.missed(at(2000)), "too soon");
+        }
+        assert!(survey.missed(at(2100)));
+        survey.ended(true);
+        assert!(survey.missed(at(40_000)), "what it said is old");
+    }
+
+    #[test]
+    fn list_that_failed_is_begun_again_by_the_next_collision() {
+        let now = Instant::now();
+        let mut survey = Survey::default();
+        assert!(survey.missed(now));
+        survey.ended(false);
+        assert!(survey.missed(now));
+    }
+}
