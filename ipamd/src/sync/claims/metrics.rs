@@ -86,7 +86,7 @@ impl ClaimsMetrics {
                 ClaimWrite::Delete { .. } => Request::Delete,
             },
             Ask::Find(_) => Request::Find,
-            Ask::Survey(_) => Request::List,
+            Ask::Survey(_) | Ask::Sweep(_) => Request::List,
         };
         let result = match answer {
             Answer::Claim(_) | Answer::Found(_) => Outcome::Done,

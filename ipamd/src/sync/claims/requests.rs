@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Error};
 use proto_crd::claim::Claim as Object;
 use proto_crd::names;
-use proto_ids::{Identity, PoolName};
+use proto_ids::{Identity, PoolName, RackName};
 use tokio::time::timeout;
 
 use super::pace::IN_FLIGHT;
@@ -33,6 +33,8 @@ pub(super) enum Ask {
     Find(Identity),
     /// Which addresses of a pool are whose.
     Survey(PoolName),
+    /// All claims of a rack.
+    Sweep(RackName),
 }
 
 /// A request.
@@ -124,7 +126,8 @@ async fn answer(api: &Api<Object>, call: &Call) -> Result<Answer, Error> {
                 .await?;
             Ok(Answer::Found(found.items))
         }
-        Ask::Survey(pool) => survey(api, pool).await,
+        Ask::Survey(pool) => list(api, &format!("spec.pool={pool}")).await,
+        Ask::Sweep(rack) => list(api, &format!("spec.rack={rack}")).await,
     }
 }
 
@@ -149,10 +152,9 @@ async fn delete(
     Ok(Answer::Claim(None))
 }
 
-async fn survey(api: &Api<Object>, pool: &PoolName) -> Result<Answer, Error> {
-    let mut params = ListParams::default()
-        .fields(&format!("spec.pool={pool}"))
-        .limit(PAGE);
+/// All claims that fit a field selector.
+async fn list(api: &Api<Object>, fields: &str) -> Result<Answer, Error> {
+    let mut params = ListParams::default().fields(fields).limit(PAGE);
     let mut all = Vec::new();
     loop {
         let page = api.list(&params).await?;
