@@ -157,6 +157,13 @@ impl Driver {
         }
         self.parts.metrics.set_waiting(waits.len());
         self.shared.board().waits = waits;
+        self.transmit(todo, settings);
+        active
+    }
+
+    /// Sends what may be sent now, what somebody waits for first.
+    fn transmit(&mut self, mut todo: Vec<(bool, Place, Option<ClaimWrite>)>, settings: &Settings) {
+        let now = Instant::now();
         todo.sort_by_key(|(urgent, ..)| !urgent);
         for (urgent, place, write) in todo {
             let is_new = matches!(write, Some(ClaimWrite::Create(_)));
@@ -179,7 +186,6 @@ impl Driver {
                 self.send(call);
             }
         }
-        active
     }
 
     /// Whether the claims of the place's pool are being listed.

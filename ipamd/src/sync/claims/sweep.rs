@@ -85,8 +85,11 @@ impl Driver {
         if self.connection.is_none()
             || pools(settings).is_empty()
             || !self.sweep.is_due(settings, now)
-            || !self.pace.take(true, self.calls.len(), now)
         {
+            return;
+        }
+        if !self.pace.take(true, self.calls.len(), now) {
+            self.wake = self.wake.min(self.pace.next(now));
             return;
         }
         self.sweep.under_way = Some(pools(settings));
