@@ -151,6 +151,10 @@ impl Case<'_> {
         if (claim.released || claim.deleting) && self.is_held() {
             return self.look_or(|| self.release());
         }
+        let place = (self.sight.network, self.sight.address);
+        if let Some(changes) = self.book.settle_later(place, holding, self.now) {
+            return ClaimPlan::Commit(changes);
+        }
         let claimed = match &holding.incoming {
             Some(incoming) => Some((**incoming).clone()),
             None => self.claimed(),

@@ -62,6 +62,37 @@ impl Book {
     }
 }
 
+impl Book {
+    /// What a claim brought and still waits: taken into the book where nothing is missing any more, as when the rack is known only now;
+    /// forgotten where something newer is here. Nothing where it is to wait on.
+    pub(super) fn settle_later(
+        &self,
+        (network, address): (&NetworkName, IpAddr),
+        holding: &Holding,
+        now: Timestamp,
+    ) -> Option<Vec<Change>> {
+        let brought = holding.incoming.as_deref()?;
+        let arrival = Arrival {
+            book: self,
+            tables: self.network(network).map(|network| &network.tables),
+            network,
+            address,
+            now,
+        };
+        let mut draft = Draft::new(self, now);
+        if arrival.is_known(brought) {
+            let settled = Holding {
+                incoming: None,
+                ..holding.clone()
+            };
+            arrival.put(address, settled, &mut draft);
+        } else if !arrival.complete(holding, brought, &mut draft) {
+            return None;
+        }
+        Some(draft.into_changes())
+    }
+}
+
 /// An address that has become this node's.
 struct Arrival<'a> {
     book: &'a Book,
@@ -85,27 +116,28 @@ impl Arrival<'_> {
             incoming: incoming.cloned().map(Box::new),
         };
         self.put(self.address, holding.clone(), draft);
-        if let Some(brought) = incoming
-            && let Ok(rack) = self.book.rack()
-            && let Some(siblings) = self.siblings(brought)
-        {
-            self.hold(brought, rack, draft);
-            self.put(
-                self.address,
-                Holding {
-                    incoming: None,
-                    ..holding
-                },
-                draft,
-            );
-            for (address, sibling) in siblings {
-                let settled = Holding {
-                    incoming: None,
-                    ..sibling.clone()
-                };
-                self.put(address, settled, draft);
-            }
+        if let Some(brought) = incoming {
+            self.complete(&holding, brought, draft);
         }
+    }
+
+    /// Takes a binding into the book when all its addresses have come. Answers whether it did. Without a rack there is no place for it.
+    fn complete(&self, holding: &Holding, brought: &ClaimedBinding, draft: &mut Draft<'_>) -> bool {
+        let Ok(rack) = self.book.rack() else {
+            return false;
+        };
+        let Some(siblings) = self.siblings(brought) else {
+            return false;
+        };
+        self.hold(brought, rack, draft);
+        for (address, holding) in siblings.into_iter().chain([(self.address, holding)]) {
+            let settled = Holding {
+                incoming: None,
+                ..holding.clone()
+            };
+            self.put(address, settled, draft);
+        }
+        true
     }
 
     fn put(&self, address: IpAddr, holding: Holding, draft: &mut Draft<'_>) {

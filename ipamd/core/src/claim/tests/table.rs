@@ -1,7 +1,7 @@
 //! One claim, one node, one decision.
 
 use super::*;
-use crate::{AllocateError, Ended};
+use crate::{AllocateError, Ended, NodeRack, RackUnknown};
 
 /// A node with the address `10.0.0.10`, owned since epoch 3.
 fn owner() -> Book {
@@ -120,6 +120,36 @@ fn address_that_is_wanted_is_claimed_by_creating() {
         matches!(planned, ClaimPlan::Write(ClaimWrite::Create(_))),
         "{planned:?}"
     );
+}
+
+#[test]
+fn binding_that_arrives_before_the_rack_is_known_is_held_when_it_is() {
+    let placed = settings("n2", false);
+    let unplaced = Settings {
+        rack: NodeRack::Unknown(Box::new(RackUnknown {
+            cause: "nobody knows".to_owned(),
+            advice: "ask".to_owned(),
+            passing: true,
+        })),
+        ..placed.settings().clone()
+    };
+    let mut book = Book::new(valid(unplaced));
+    let answer = held_by("n2", 9);
+    let write = ClaimWrite::Create(answer.content.clone());
+    let changes = book.claim_written(PLACE.get(), &write, Some(&answer), at(0));
+    book.apply(&changes);
+    assert_eq!(
+        plan(&book, Some(&answer), true, &nothing()),
+        ClaimPlan::Idle
+    );
+    let mut book = book.reconfigure(placed).unwrap().book;
+    let planned = plan(&book, Some(&answer), false, &nothing());
+    commit(&mut book, planned);
+    assert_eq!(
+        plan(&book, Some(&answer), false, &nothing()),
+        ClaimPlan::Idle
+    );
+    assert_eq!(book.must_get("t/app-0", "s1", at(1)), ip("10.0.0.10"));
 }
 
 #[test]
