@@ -26,7 +26,7 @@ use ipamd_daemon::Tasks;
 use kube::Api;
 use proto_crd::claim::Claim as Object;
 use proto_crd::names;
-use proto_ids::{Identity, NodeName, PoolName};
+use proto_ids::{Identity, NetworkName, NodeName, PoolName};
 use tokio::sync::{Notify, watch as channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
@@ -138,6 +138,7 @@ pub(super) fn spawn_claims(tasks: &Tasks, parts: ClaimsParts) -> ClaimsHandle {
         connection: None,
         away: None,
         told: BTreeSet::new(),
+        starved: BTreeSet::new(),
         wake: Instant::now(),
     };
     let token = tasks.token();
@@ -180,6 +181,8 @@ struct Driver {
     away: Option<Instant>,
     /// Places about which an operator was told.
     told: BTreeSet<Place>,
+    /// Networks in which Pods wait and too few addresses are left.
+    starved: BTreeSet<NetworkName>,
     /// When something that was put off is due.
     wake: Instant,
 }

@@ -344,21 +344,21 @@ impl Driver {
             }
         }
         self.told.retain(|place| standing.contains(place));
-        let mut board = self.shared.board();
-        if board.short != round.short {
-            let new: Vec<_> = round.short.difference(&board.short).collect();
-            for network in new {
-                if round.missing.contains_key(network) {
-                    let note = format!(
-                        "Pods wait for addresses of network {network}, and every one of the rack's pools is claimed: add a range to the \
-                         pool, or release addresses that nobody needs (`kubectl berth pools`, `kubectl berth ips --held`)"
-                    );
-                    warn!(%network, "{note}");
-                    self.parts.events.put(Topic::PoolExhausted, note);
-                }
-            }
-            board.short.clone_from(&round.short);
+        let starved = round.short.iter();
+        let starved: BTreeSet<_> = starved
+            .filter(|network| round.missing.contains_key(*network))
+            .cloned()
+            .collect();
+        for network in starved.difference(&self.starved) {
+            let note = format!(
+                "Pods wait for addresses of network {network}, and every one of the rack's pools is claimed: add a range to the \
+                 pool, or release addresses that nobody needs (`kubectl berth pools`, `kubectl berth ips --held`)"
+            );
+            warn!(%network, "{note}");
+            self.parts.events.put(Topic::PoolExhausted, note);
         }
+        self.starved = starved;
+        self.shared.board().short.clone_from(&round.short);
     }
 
     /// Claims of others about which there is nothing to do.
