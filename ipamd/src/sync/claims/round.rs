@@ -58,6 +58,7 @@ impl Driver {
         let active = self.dispatch(&round);
         self.search(&needs, &round);
         self.tell(&round);
+        self.hunt();
         self.forget(&active);
         if !round.committed.is_empty() {
             self.shared.arrive();
@@ -288,26 +289,6 @@ impl Driver {
             self.finding.insert(identity.clone(), stamp);
             self.send(Call {
                 ask: Ask::Find(identity),
-                name: String::new(),
-                object: None,
-            });
-        }
-    }
-
-    /// Another node was first: which addresses are whose is read at once, and not one by one. Nothing is made in this pool meanwhile.
-    pub(super) fn collided(&mut self, place: &Place) {
-        if self.connection.is_none() {
-            return;
-        }
-        let now = Instant::now();
-        let settings = self.parts.ledger.status().borrow().settings.clone();
-        let Some(pool) = pool_of(settings.settings(), place).map(|pool| pool.name.clone()) else {
-            return;
-        };
-        let survey = self.surveys.entry(pool.clone()).or_default();
-        if survey.missed(now) {
-            self.send(Call {
-                ask: Ask::Survey(pool),
                 name: String::new(),
                 object: None,
             });

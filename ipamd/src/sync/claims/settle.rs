@@ -11,6 +11,7 @@ use tracing::{debug, info, warn};
 use super::board::{Elsewhere, Stamp};
 use super::object::read;
 use super::requests::{Answer, Ask, Call};
+use super::round::pool_of;
 use super::views::Source;
 use super::watch::Heard;
 use super::{Driver, chance};
@@ -199,12 +200,62 @@ impl Driver {
             return self.missed(None, answer);
         };
         let now = Instant::now();
+        let settings = self.parts.ledger.status().borrow().settings.clone();
+        // What is not listed any more is nobody's.
+        self.others.retain(|place, _| {
+            pool_of(settings.settings(), place).is_none_or(|it| it.name != *pool)
+        });
         for object in objects {
             if object.spec.node == self.parts.node.as_str() {
                 self.see(object, Source::Answer(sent));
             } else if let Ok((place, claim)) = read(&object) {
                 self.others
                     .insert(place, (claim.content.binding.is_some(), now));
+            }
+        }
+    }
+
+    /// Another node was first: which addresses are whose is read at once, and not one by one. Nothing is made in this pool meanwhile.
+    fn collided(&mut self, place: &Place) {
+        if self.connection.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let settings = self.parts.ledger.status().borrow().settings.clone();
+        let Some(pool) = pool_of(settings.settings(), place).map(|pool| pool.name.clone()) else {
+            return;
+        };
+        let survey = self.surveys.entry(pool.clone()).or_default();
+        if survey.missed(now) {
+            self.survey(pool);
+        }
+    }
+
+    fn survey(&mut self, pool: PoolName) {
+        self.send(Call {
+            ask: Ask::Survey(pool),
+            name: String::new(),
+            object: None,
+        });
+    }
+
+    /// Pods wait for addresses of networks of which others have all: what they have free by now is read.
+    pub(super) fn hunt(&mut self) {
+        if self.connection.is_none() || self.starved.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        let settings = self.parts.ledger.status().borrow().settings.clone();
+        for pool in &settings.settings().pools {
+            let hungry = self.starved.contains(&pool.network);
+            if hungry
+                && self
+                    .surveys
+                    .entry(pool.name.clone())
+                    .or_default()
+                    .hungers(now)
+            {
+                self.survey(pool.name.clone());
             }
         }
     }

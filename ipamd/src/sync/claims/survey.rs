@@ -1,4 +1,5 @@
-//! When the claims of a whole pool are listed: after a collision, so that what others have is not found out one by one. Pure.
+//! When the claims of a whole pool are listed: after a collision, so that what others have is not found out one by one; and while Pods
+//! wait for addresses that others have, so that what gets free there is asked for. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,9 @@ const COUNTS: Duration = Duration::from_secs(30);
 const MISSES: u32 = 4;
 /// One list follows another by this time at least.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// While Pods wait, one list follows another after this time: what a Pod gave back, and has rested, is found within it.
+const HUNGER: Duration = Duration::from_secs(10);
 
 /// The lists of one pool's claims.
 #[derive(Debug, Default)]
@@ -27,6 +31,18 @@ impl Survey {
             let passed = now.saturating_duration_since(at);
             passed >= COUNTS || self.misses >= MISSES && passed >= PAUSE
         });
+        self.begin(is_due, now)
+    }
+
+    /// Pods wait, and others have everything. Answers whether a list is to be begun.
+    pub(super) fn hungers(&mut self, now: Instant) -> bool {
+        let is_due = self
+            .at
+            .is_none_or(|at| now.saturating_duration_since(at) >= HUNGER);
+        self.begin(is_due, now)
+    }
+
+    fn begin(&mut self, is_due: bool, now: Instant) -> bool {
         let begins = is_due && !self.is_under_way;
         if begins {
             *self = Self {
@@ -55,6 +71,18 @@ impl Survey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hungry_pool_is_listed_every_ten_seconds() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut survey = Survey::default();
+        assert!(survey.hungers(at(0)));
+        assert!(!survey.hungers(at(20)), "one is under way");
+        survey.ended(true);
+        assert!(!survey.hungers(at(9)));
+        assert!(survey.hungers(at(10)));
+    }
 
     #[test]
     fn first_collision_and_many_begin_a_list_and_few_do_not() {
