@@ -150,8 +150,8 @@ fn pool_with_too_few_addresses_starves_no_node_that_has_a_pod_on_its_way() {
         "80 Pods on {NODES} nodes that share 100 addresses, all of them claimed: {:?}, {cost}",
         begin.elapsed()
     ));
-    // An ADD costs a question, a gift, and what it binds; nobody asks as fast as it can.
-    assert!(cost.writes() <= 80.0 * 12.0, "{cost}");
+    // An ADD costs a question, a gift, and what it binds; what others took since one last looked is tried four times, not one by one.
+    assert!(cost.writes() <= 80.0 * 6.0, "{cost}");
 
     // The last twenty go too, and then there is nothing: the words say so.
     let last = &fleet.sleds()[0];
@@ -184,13 +184,16 @@ fn api_server_that_is_away_is_not_missed_and_not_stormed_when_it_is_back() {
     fleet.start_all();
     fleet.wait_serving();
     fleet.wait_warm(WARM);
-    // Two Pods of each node are known; one runs, the other starts meanwhile.
+    // Two Pods of each node are known; one runs and is held, the other starts meanwhile and has any address.
     let uids: BTreeMap<String, String> = fleet
         .sleds()
         .iter()
-        .flat_map(|sled| [(sled, first(sled)), (sled, second(sled))])
-        .map(|(sled, pod)| {
-            let uid = fleet.bind(&pod, sled, &json!({"berth.dev/hold": "forever"}));
+        .flat_map(|sled| {
+            let held = json!({"berth.dev/hold": "forever"});
+            [(sled, first(sled), held), (sled, second(sled), json!({}))]
+        })
+        .map(|(sled, pod, annotations)| {
+            let uid = fleet.bind(&pod, sled, &annotations);
             (pod, uid)
         })
         .collect();
@@ -226,8 +229,8 @@ fn api_server_that_is_away_is_not_missed_and_not_stormed_when_it_is_back() {
     note(&format!(
         "caught up in {took:?} with {cost}; at most {fastest} writes in a second"
     ));
-    // A Pod that was started and one that ended, however often in between; and a warm address is claimed anew for each.
-    assert!(cost.writes() <= many(NODES) * 4.0, "{cost}");
+    // A Pod that was started and one that ended, however often in between; and a warm address for the one that was started.
+    assert!(cost.writes() <= many(NODES) * 3.0, "{cost}");
     // Each node begins at a time of its own within ten seconds, and sends ten a second at most.
     assert!(
         fastest <= many(NODES),
@@ -378,6 +381,7 @@ fn requests_of_idle_nodes_and_of_pods_that_come_and_go_are_counted() {
     let fleet = Fleet::new(Plan {
         name: "claims_load",
         nodes: FEW,
+        range: "10.20.16.0-10.20.31.255",
         quarantine: "1s",
         ..RACK
     });
@@ -404,7 +408,7 @@ fn requests_of_idle_nodes_and_of_pods_that_come_and_go_are_counted() {
         idle.writes() / hours,
         (idle.gets + idle.lists) / hours
     ));
-    assert!(idle.writes() < 1.0, "{idle}");
+    assert!(idle.writes() + idle.gets + idle.lists < 1.0, "{idle}");
 }
 
 /// Ten Pods on each node start and end; what that costs, a Pod.
@@ -439,7 +443,7 @@ fn come_and_go(fleet: &Fleet, kind: &str, annotations: &Value, round: &str) {
         end.writes() / count,
     ));
     // Claimed, bound, and another one that is warm instead.
-    assert!(start.writes() <= count * 3.0, "{start}");
+    assert!(start.writes() <= count * 2.5, "{start}");
     // Unbound, and what is more than is kept given back.
-    assert!(end.writes() <= count * 3.0, "{end}");
+    assert!(end.writes() <= count * 2.5, "{end}");
 }

@@ -113,6 +113,16 @@ impl<'a> Mover<'a> {
         let address = sled.add_patiently(&self.pod, uid, &sandbox);
         self.truth
             .granted(&identity(&self.pod), &sled.name, &address);
+        // It is written behind the answer, kills or not; a Pod that is moved before that is not looked for here.
+        let bound = Some((identity(&self.pod), true));
+        wait_until("the claim saying who has it", || {
+            let claims = self.fleet.claims();
+            let claim = claims.iter().find(|claim| claim.address == address);
+            let is_so = claim.is_some_and(|it| it.node == sled.name && it.bound == bound);
+            holds(is_so, || {
+                format!("{claim:?}, not {bound:?} on {}", sled.name)
+            })
+        });
         At { sled, sandbox }
     }
 

@@ -9,7 +9,7 @@ pub fn sum_of_series(text: &str, name: &str, labels: &[&str]) -> f64 {
     of_name
         .filter(|(series, _)| labels.iter().all(|label| series.contains(label)))
         .filter_map(|(_, value)| value.parse::<f64>().ok())
-        .sum()
+        .fold(0.0, |sum, value| sum + value)
 }
 
 #[cfg(test)]
