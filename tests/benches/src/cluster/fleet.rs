@@ -60,23 +60,27 @@ struct Counted {
 
 impl Fleet {
     /// Makes the cluster and gives its nodes their rack.
-    pub(crate) fn build() -> Result<Self> {
+    pub(crate) fn build(is_static: bool) -> Result<Self> {
         progress("making a cluster of three nodes");
         let builder = Cluster::builder("bench-cluster").racks(1);
         let builder = NODES
             .iter()
             .fold(builder, |builder, node| builder.node(node, "a"));
+        let builder = if is_static {
+            builder.static_pools()
+        } else {
+            builder.claiming()
+        };
         let mut cluster = builder.build()?;
         let tor = cluster.world().rack("a").tor();
         let gateway = format!("{OURS_GATEWAY}/16");
         tor.run(&["ip", "addr", "add", &gateway, "dev", "external"])?;
         let api = cluster.control_plane().proxy()?;
-        let claiming = !cluster.pools()?.contains("[[pool]]");
         let fleet = Self {
             api,
             cluster,
             own: std::env::current_exe().context("find this program")?,
-            claiming,
+            claiming: !is_static,
             volleys: 0,
         };
         fleet.make_pools()?;

@@ -25,7 +25,7 @@ const DEFAULT_ROUNDS: usize = 3;
 /// Pods on one node at once.
 const DEFAULT_PODS: usize = 200;
 
-const USAGE: &str = "usage: bench-cluster [--pods N] [--rounds N]";
+const USAGE: &str = "usage: bench-cluster [--pods N] [--rounds N] [--static]";
 
 /// What is measured how often.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +33,8 @@ struct Plan {
     /// Pods on one node; on each of three it is three tenths of that.
     pods: usize,
     rounds: usize,
+    /// Each node has a pool of its own, and claims nothing.
+    is_static: bool,
 }
 
 /// On how many nodes, and how many Pods on each.
@@ -57,7 +59,7 @@ fn main() -> Result<()> {
         return say(&counters::fetch(address, path)?);
     }
     let plan = plan(&words)?;
-    let mut fleet = Fleet::build()?;
+    let mut fleet = Fleet::build(plan.is_static)?;
     let mut rows = rows(plan);
     for round in 1..=plan.rounds {
         for subject in Subject::ALL {
@@ -81,11 +83,15 @@ fn plan(words: &[&str]) -> Result<Plan> {
     let mut plan = Plan {
         pods: DEFAULT_PODS,
         rounds: DEFAULT_ROUNDS,
+        is_static: false,
     };
-    for pair in words.chunks(2) {
-        let [flag, value] = *pair else {
-            anyhow::bail!("{USAGE}");
-        };
+    let mut words = words.iter();
+    while let Some(&flag) = words.next() {
+        if flag == "--static" {
+            plan.is_static = true;
+            continue;
+        }
+        let value = words.next().context(USAGE)?;
         let value: usize = value.parse().context(USAGE)?;
         ensure!(value > 0, "{USAGE}");
         match flag {
@@ -211,7 +217,12 @@ mod tests {
     #[test]
     fn flags_are_read_and_nonsense_is_refused() {
         let plan = plan(&["--pods", "20", "--rounds", "1"]).unwrap();
-        assert_eq!((plan.pods, plan.rounds), (20, 1));
+        assert_eq!((plan.pods, plan.rounds, plan.is_static), (20, 1, false));
+        assert!(
+            super::plan(&["--static", "--rounds", "5"])
+                .unwrap()
+                .is_static
+        );
         for words in [
             &["--pods"][..],
             &["--pods", "x"],
