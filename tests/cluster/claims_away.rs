@@ -22,7 +22,7 @@ const BINDINGS: [&str; 3] = [
 ];
 
 fn own(name: &str) -> Cluster {
-    let builder = Cluster::builder(name).claiming().racks(1);
+    let builder = Cluster::builder(name).racks(1);
     builder.node("n1", "a").build().unwrap()
 }
 

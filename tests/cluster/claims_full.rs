@@ -32,7 +32,7 @@ fn deployment(name: &str, replicas: usize) -> String {
 }
 
 fn site() -> Cluster {
-    let builder = Cluster::builder("cluster-claims-full").claiming().racks(1);
+    let builder = Cluster::builder("cluster-claims-full").racks(1);
     let builder = builder.node("n1", "a").node("n2", "a").node("n3", "a");
     builder.build().unwrap()
 }
@@ -108,9 +108,7 @@ fn narrow(cluster: &Cluster, last: u8) {
 
 #[test]
 fn full_pool_is_told_and_what_a_set_gives_back_is_anothers_after_the_quarantine() {
-    let builder = Cluster::builder("cluster-claims-narrow")
-        .claiming()
-        .racks(1);
+    let builder = Cluster::builder("cluster-claims-narrow").racks(1);
     let cluster = builder.node("n1", "a").node("n2", "a").build().unwrap();
     narrow(&cluster, 67);
     wait_long("the claims being inside", || {

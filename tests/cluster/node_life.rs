@@ -47,7 +47,6 @@ fn node_that_joins_and_leaves_gets_its_addresses_and_disturbs_no_other() {
     cluster.remove_node("n2").unwrap();
     let nodes = cluster.kubectl(&["get", "nodes", "--output=name"]).unwrap();
     assert_eq!(nodes.trim(), "node/n1");
-    assert!(!cluster.pools().unwrap().contains("n2"));
 
     // A machine of the same name with an empty disk takes its place.
     cluster.add_node("n2", "b", runtime).unwrap();
@@ -83,7 +82,7 @@ fn node_that_gets_another_rack_label_takes_no_pods_until_its_pools_follow() {
         cluster.kubectl(&words).unwrap();
     };
     label("b");
-    wait_not_ready(&cluster, "n1", "has no pool there");
+    wait_not_ready(&cluster, "n1", "no network has a pool in rack b");
     // What runs is left alone.
     assert_eq!(look(&cluster, &pod), before);
     label("a");

@@ -39,7 +39,7 @@ pub(crate) fn shared() -> Shared {
 pub(crate) fn claiming() -> Shared {
     static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
     let cluster = CLUSTER.get_or_init(|| {
-        let builder = Cluster::builder(SHARED_CLAIMS).claiming();
+        let builder = Cluster::builder(SHARED_CLAIMS);
         let builder = builder.node("n1", "a").node("n2", "a").node("n3", "b");
         Mutex::new(builder.build().unwrap())
     });

@@ -42,7 +42,8 @@ impl Cluster {
         };
         self.kubectl(&["label", "node", name, "--overwrite", &label])?;
         self.member(name)?.berth = on;
-        let daemons = self.berth_daemons(name);
+        // The controllers have a label of their own.
+        let daemons = [Daemon::Ipamd, Daemon::Agent];
         if on {
             for daemon in daemons {
                 self.start_daemon(name, daemon)?;

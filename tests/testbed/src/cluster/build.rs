@@ -48,7 +48,7 @@ impl ClusterBuilder {
             kubernetes: None,
             kube_proxy: true,
             berth: Berth::Named,
-            sharing: Sharing::Parts,
+            sharing: Sharing::Claims,
         }
     }
 
@@ -94,7 +94,7 @@ impl ClusterBuilder {
         self
     }
 
-    /// Addresses come from `Pool` objects, one for each rack, network and family, and nodes claim them.
+    /// Addresses come from `Pool` objects, one for each rack, network and family, and nodes claim them: also where nothing is said.
     #[must_use]
     pub fn claiming(mut self) -> Self {
         self.sharing = Sharing::Claims;
