@@ -1,5 +1,6 @@
 //! Counters of others: what containerd, `berth-ipamd` and the API server have counted, in the text form of Prometheus, and differences of them.
 
+use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -43,6 +44,60 @@ impl Timed {
     /// Not a number where there was no operation.
     pub(crate) fn mean_ms(self) -> f64 {
         self.seconds / self.count * 1000.0
+    }
+}
+
+/// Requests that write claims, of all nodes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Writes {
+    creates: f64,
+    updates: f64,
+    deletes: f64,
+    /// Of these, those that came too late.
+    conflicts: f64,
+}
+
+impl Writes {
+    /// What the API server has counted.
+    pub(crate) fn read(text: &str) -> Self {
+        let sum = |label: &str| {
+            let labels = ["group=\"berth.dev\"", "resource=\"claims\"", label];
+            sum_of_series(text, "apiserver_request_total", &labels)
+        };
+        Self {
+            creates: sum("verb=\"POST\""),
+            updates: sum("verb=\"PUT\"") + sum("verb=\"PATCH\"") + sum("verb=\"APPLY\""),
+            deletes: sum("verb=\"DELETE\""),
+            conflicts: sum("code=\"409\""),
+        }
+    }
+
+    pub(crate) fn since(self, earlier: Self) -> Self {
+        Self {
+            creates: self.creates - earlier.creates,
+            updates: self.updates - earlier.updates,
+            deletes: self.deletes - earlier.deletes,
+            conflicts: self.conflicts - earlier.conflicts,
+        }
+    }
+
+    pub(crate) fn all(self) -> f64 {
+        self.creates + self.updates + self.deletes
+    }
+}
+
+impl fmt::Display for Writes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            creates,
+            updates,
+            deletes,
+            conflicts,
+        } = self;
+        write!(
+            f,
+            "{creates} create, {updates} update, {deletes} delete, {conflicts} of these in vain"
+        )
     }
 }
 

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tests_testbed::{
-    ApiProxy, CONTAINERD_METRICS, Cluster, Pending, sum_of_series, wait_patiently,
-};
+use tests_testbed::{ApiProxy, CONTAINERD_METRICS, Cluster, Pending, wait_patiently};
 
 use super::Shape;
-use super::counters::Timed;
+use super::counters::{Timed, Writes};
 use super::figures::Samples;
 use super::progress;
 use super::subject::{OURS, OURS_GATEWAY, OURS_SECOND, PEER_FILE, Subject, peer_conflist};
@@ -34,9 +32,6 @@ const QUIET: Duration = Duration::from_secs(3);
 /// Where `berth-ipamd` tells its metrics, inside a node.
 const IPAMD_METRICS: &str = "127.0.0.1:9421";
 
-/// Requests that write.
-const WRITES: [&str; 5] = ["POST", "PUT", "PATCH", "APPLY", "DELETE"];
-
 /// A cluster with the means to ask it.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -55,7 +50,7 @@ struct Counted {
     adds: Timed,
     dels: Timed,
     asked: Timed,
-    writes: f64,
+    writes: Writes,
 }
 
 impl Fleet {
@@ -236,8 +231,11 @@ impl Fleet {
             adds,
             dels,
             asked: started.asked.since(before.asked),
-            writes_per_start: (started.writes - before.writes) / pods,
-            writes_per_del: (ended.writes - started.writes) / pods,
+            start_writes: started.writes.since(before.writes),
+            del_writes: ended.writes.since(started.writes),
+            pods,
+            // What is written while the peer is in force is not the peer's.
+            is_written: subject == Subject::Berth,
         })
     }
 
@@ -274,28 +272,22 @@ impl Fleet {
     }
 
     /// Requests that wrote claims, as soon as there was none for a while.
-    fn settled_writes(&self) -> Result<f64> {
+    fn settled_writes(&self) -> Result<Writes> {
+        let mut last = (Writes::default(), Instant::now());
         if !self.claiming {
-            return Ok(0.0);
+            return Ok(last.0);
         }
-        let mut last = (f64::NAN, Instant::now());
         wait_patiently("no more writes", SETTLE_DEADLINE, || {
             let text = self.api.text("/metrics");
             let text = text.map_err(|error| Pending::because(format!("{error:#}")))?;
-            let writes = WRITES.iter().map(|verb| {
-                let verb = format!("verb=\"{verb}\"");
-                let labels = ["resource=\"claims\"", &verb];
-                sum_of_series(&text, "apiserver_request_total", &labels)
-            });
-            let writes: f64 = writes.sum();
-            #[allow(clippy::float_cmp, reason = "counts of requests")]
+            let writes = Writes::read(&text);
             if writes != last.0 {
                 last = (writes, Instant::now());
             }
             if last.1.elapsed() >= QUIET {
                 return Ok(writes);
             }
-            Err(Pending::because(format!("{writes} writes")))
+            Err(Pending::because(format!("{writes:?}")))
         })
     }
 

@@ -149,8 +149,8 @@ const COLUMNS: [Column; 9] = [
     ("of Ready %", Volley::share_percent, 1),
     ("ipamd ms", |it| it.asked.mean_ms(), 1),
     ("DEL ms", |it| it.dels.mean_ms(), 0),
-    ("writes/start", |it| it.writes_per_start, 2),
-    ("writes/DEL", |it| it.writes_per_del, 2),
+    ("writes/start", Volley::writes_per_start, 2),
+    ("writes/DEL", Volley::writes_per_del, 2),
 ];
 
 fn report(rows: &[Row], plan: Plan, mode: &str) -> String {

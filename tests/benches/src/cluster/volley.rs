@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tests_testbed::{ApiProxy, ApiWatch};
 
 use super::Shape;
-use super::counters::Timed;
+use super::counters::{Timed, Writes};
 use super::figures::Samples;
 
 /// Where the Pods are.
@@ -37,15 +37,36 @@ pub(crate) struct Volley {
     pub(crate) dels: Timed,
     /// What of the ADDs the address daemon took.
     pub(crate) asked: Timed,
-    /// Requests that write claims.
-    pub(crate) writes_per_start: f64,
-    pub(crate) writes_per_del: f64,
+    /// Requests that write claims until all were Ready, and from then on until nothing was written after their end.
+    pub(crate) start_writes: Writes,
+    pub(crate) del_writes: Writes,
+    pub(crate) pods: f64,
+    /// Whether these writes are this subject's.
+    pub(crate) is_written: bool,
 }
 
 impl Volley {
     /// The part of a Pod's way to Ready that is the plugin's.
     pub(crate) fn share_percent(&self) -> f64 {
         self.adds.mean_ms() / self.ready_mean_ms * 100.0
+    }
+
+    /// Requests a Pod that is started.
+    pub(crate) fn writes_per_start(&self) -> f64 {
+        self.per_pod(self.start_writes)
+    }
+
+    /// Requests a Pod that is ended.
+    pub(crate) fn writes_per_del(&self) -> f64 {
+        self.per_pod(self.del_writes)
+    }
+
+    fn per_pod(&self, writes: Writes) -> f64 {
+        if self.is_written {
+            writes.all() / self.pods
+        } else {
+            f64::NAN
+        }
     }
 
     /// One line of progress.
@@ -58,9 +79,14 @@ impl Volley {
             self.adds.mean_ms(),
             self.dels.mean_ms()
         );
-        let pods = shape.nodes * shape.pods_each;
-        #[allow(clippy::cast_precision_loss, reason = "some hundred Pods")]
-        let again = self.adds.count - pods as f64;
+        if self.is_written && self.start_writes != Writes::default() {
+            let _ = write!(
+                said,
+                "; started with {}; ended with {}",
+                self.start_writes, self.del_writes
+            );
+        }
+        let again = self.adds.count - self.pods;
         if again > 0.5 {
             let _ = write!(said, "; {again:.0} ADDs failed and were tried again");
         }
