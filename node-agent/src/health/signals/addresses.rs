@@ -1,5 +1,8 @@
 //! Signal `addresses`: each network of this node's rack has free addresses. Told by the address daemon; the look is
 //! that of `ipamd`.
+//!
+//! Where nodes share a pool, a node knows what it has claimed: some free addresses that are ready. How full the pool is, its
+//! status says.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +32,8 @@ enum Family {
 struct Room {
     capacity: u64,
     free: u64,
+    /// Where nodes share a pool: what this one has not claimed.
+    unclaimed: u64,
 }
 
 impl fmt::Display for Share<'_> {
@@ -43,7 +48,8 @@ impl fmt::Display for Share<'_> {
 
 impl Room {
     const fn is_low(self) -> bool {
-        self.free == 0 || self.free < self.capacity / FREE_OF
+        // Where it shares a pool it keeps some claimed and claims more: it is short when it could not.
+        self.free == 0 || (self.unclaimed == 0 && self.free < self.capacity / FREE_OF)
     }
 }
 
@@ -74,6 +80,7 @@ fn assess_pools(status: &StatusResponse) -> Verdict {
         // IPv6 pools are told as full as a number can say.
         room.capacity = room.capacity.saturating_add(pool.capacity);
         room.free = room.free.saturating_add(pool.free);
+        room.unclaimed = room.unclaimed.saturating_add(unclaimed(pool));
     }
     let list = |low_only: bool| {
         let wanted = rooms.iter().filter(|(_, room)| !low_only || room.is_low());
@@ -100,6 +107,13 @@ fn assess_pools(status: &StatusResponse) -> Verdict {
     Verdict::bad(Signal::Addresses, all, trouble(kind, message))
 }
 
+/// What is in no state here.
+fn unclaimed(pool: &PoolStatus) -> u64 {
+    let used = [pool.attached, pool.held, pool.quarantined, pool.conflicting];
+    let known = used.into_iter().fold(pool.free, u64::saturating_add);
+    pool.capacity.saturating_sub(known)
+}
+
 fn share(pool: &PoolStatus) -> Share<'_> {
     let family = if pool.subnet.contains(':') {
         Family::V6
@@ -113,6 +127,9 @@ fn share(pool: &PoolStatus) -> Share<'_> {
 }
 
 fn describe(share: Share<'_>, room: Room) -> String {
+    if room.unclaimed > 0 {
+        return format!("{share} {} claimed and free", room.free);
+    }
     if room.capacity == u64::MAX {
         return format!("{share} plenty free");
     }
@@ -143,8 +160,18 @@ mod tests {
             rack: rack.into(),
             subnet: subnet.into(),
             capacity,
+            held: capacity - free,
             free,
             ..PoolStatus::default()
+        }
+    }
+
+    /// One that nodes share, of which this one has so many free.
+    fn shared(subnet: &str, capacity: u64, free: u64) -> PoolStatus {
+        PoolStatus {
+            attached: 3,
+            held: 0,
+            ..pool("x", "a", subnet, capacity, free)
         }
     }
 
@@ -209,6 +236,17 @@ mod tests {
                 ],
                 "exhausted",
             ),
+            ("some of a shared pool", vec![shared(V4, 180, 1)], "good"),
+            (
+                "some of a huge shared pool",
+                vec![shared(V6, u64::MAX, 8)],
+                "good",
+            ),
+            (
+                "none of a shared pool",
+                vec![shared(V4, 180, 0)],
+                "exhausted",
+            ),
             (
                 "huge pools",
                 vec![pool("x", "a", V6, u64::MAX, u64::MAX); 2],
@@ -236,6 +274,12 @@ mod tests {
         ] {
             assert_eq!(kind(&sight), None, "{sight:?}");
         }
+    }
+
+    #[test]
+    fn of_a_shared_pool_what_is_ready_is_told() {
+        let verdict = assess(&sight(Phase::Serving, vec![shared(V4, 180, 8)]));
+        assert_eq!(verdict.value, "x IPv4 8 claimed and free");
     }
 
     #[test]
