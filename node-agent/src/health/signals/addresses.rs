@@ -236,17 +236,6 @@ mod tests {
                 ],
                 "exhausted",
             ),
-            ("some of a shared pool", vec![shared(V4, 180, 1)], "good"),
-            (
-                "some of a huge shared pool",
-                vec![shared(V6, u64::MAX, 8)],
-                "good",
-            ),
-            (
-                "none of a shared pool",
-                vec![shared(V4, 180, 0)],
-                "exhausted",
-            ),
             (
                 "huge pools",
                 vec![pool("x", "a", V6, u64::MAX, u64::MAX); 2],
@@ -277,7 +266,14 @@ mod tests {
     }
 
     #[test]
-    fn of_a_shared_pool_what_is_ready_is_told() {
+    fn of_a_shared_pool_what_is_ready_counts_and_is_told() {
+        for (pool, expected) in [
+            (shared(V4, 180, 1), "good"),
+            (shared(V6, u64::MAX, 8), "good"),
+            (shared(V4, 180, 0), "exhausted"),
+        ] {
+            assert_eq!(kind(&sight(Phase::Serving, vec![pool])), Some(expected));
+        }
         let verdict = assess(&sight(Phase::Serving, vec![shared(V4, 180, 8)]));
         assert_eq!(verdict.value, "x IPv4 8 claimed and free");
     }
