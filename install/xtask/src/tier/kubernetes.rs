@@ -20,11 +20,12 @@ use crate::{
     testbed::programs,
 };
 
-/// From built programs: some API servers, each a few seconds.
-const APISERVER_BUDGET: Duration = Duration::from_secs(10 * 60);
+/// From built programs: an API server for each test, each a few seconds; races of forty daemons, leaders that are waited for, and
+/// marks that have to stand for half a minute.
+const APISERVER_BUDGET: Duration = Duration::from_secs(20 * 60);
 
 /// From built programs: some clusters, each half a minute, and what is done to them.
-const CLUSTER_BUDGET: Duration = Duration::from_secs(30 * 60);
+const CLUSTER_BUDGET: Duration = Duration::from_secs(40 * 60);
 
 /// Everything of it is dead; its files are removed.
 const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
