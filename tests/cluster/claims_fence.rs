@@ -107,14 +107,17 @@ fn controllers_fence_a_node_that_is_out_of_service_and_take_back_what_a_deleted_
     cluster.kubectl(&["taint", "node", "n2", taint]).unwrap();
     wait_ready(&cluster, "db-0", "");
     assert_eq!(look(&cluster, "db-0"), before);
-    let all = claims(&cluster);
-    let kept: Vec<_> = all.values().filter(|it| it.node == "n2").collect();
-    assert!(
-        !kept.is_empty() && kept.iter().all(|it| it.fenced),
-        "{kept:?}"
-    );
+    // One after the other, and n1 may have asked for one meanwhile.
+    let name = wait_long("all that n2 has being fenced", || {
+        let all = claims(&cluster);
+        let kept: Vec<_> = all.values().filter(|it| it.node == "n2").collect();
+        match kept.first() {
+            Some(one) if kept.iter().all(|it| it.fenced) => Ok(one.name.clone()),
+            _ => Err(format!("{kept:?}")),
+        }
+    });
     let by = cluster.claims().unwrap();
-    let by = by.iter().find(|it| it["metadata"]["name"] == *kept[0].name);
+    let by = by.iter().find(|it| it["metadata"]["name"] == *name);
     let by = by.map(|it| it["spec"]["fenced"]["by"].clone());
     assert_eq!(by, Some(json!("berth-controllers")));
 
