@@ -392,7 +392,8 @@ fn kubectl_berth_that_cannot_find_out_says_why_and_ends_with_2() {
     let said = plugin(&api, folder, &["health"]);
     assert_eq!(said.status.code(), Some(2), "{}", said.stdout);
     assert!(
-        said.stderr.contains("is Berth installed there?"),
+        said.stderr
+            .contains("is Berth installed there, and in this version?"),
         "{}",
         said.stderr
     );
