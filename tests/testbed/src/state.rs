@@ -25,8 +25,7 @@ const CLEAN_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) struct Claim {
     dir: PathBuf,
     lock_path: PathBuf,
-    // Held, never read: closing it gives the name back.
-    _lock: File,
+    lock: File,
     record: Record,
 }
 
@@ -57,7 +56,7 @@ impl Claim {
         let mut claim = Self {
             dir: base.join(name),
             lock_path,
-            _lock: lock,
+            lock,
             record: Record::default(),
         };
         claim.record = claim.load()?;
@@ -140,6 +139,13 @@ impl Claim {
         fs::write(&fresh, serde_json::to_vec_pretty(&self.record)?)
             .and_then(|()| fs::rename(&fresh, &path))
             .with_context(|| format!("write {}", path.display()))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Not by closing alone: a child that another thread is just starting has the open file too, until it executes its program.
+        let _ = self.lock.unlock();
     }
 }
 
@@ -252,4 +258,24 @@ pub(crate) fn remove_tree(dir: &Path) -> Result<()> {
             _ => Ok(()),
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_is_free_again_while_a_child_is_being_started() {
+        let name = format!("state-{}", std::process::id());
+        let claim = Claim::take(&name).unwrap();
+        Claim::take(&name).expect_err("its maker lives");
+        // What a forked child holds until it executes its program.
+        let inherited = claim.lock.try_clone().unwrap();
+        drop(claim);
+        let mut next = Claim::take(&name).unwrap();
+        drop(inherited);
+        Claim::take(&name).expect_err("the next maker lives");
+        next.clean().unwrap();
+        next.forget();
+    }
 }
