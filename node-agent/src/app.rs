@@ -96,6 +96,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
     };
     let health = Health {
         args: args.health.clone(),
+        roots: args.roots.clone(),
         boot_id,
         node: args.node.clone(),
         writer: Writer::new(client, place),

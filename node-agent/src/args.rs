@@ -9,6 +9,7 @@ use ipamd_daemon::http::{HttpAddress, ParseHttpAddressError};
 use ipamd_daemon::telemetry::TelemetryArgs;
 
 use crate::health::HealthArgs;
+use crate::roots::Roots;
 
 /// Where a node's agent answers.
 const NODE_PORT: u16 = 9422;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) api: ApiArgs,
+
+    #[command(flatten)]
+    pub(crate) roots: Roots,
 
     #[command(flatten)]
     pub(crate) health: HealthArgs,

@@ -13,6 +13,7 @@ mod reporter;
 mod signal;
 mod signals;
 mod tracker;
+mod window;
 mod writer;
 
 use std::path::PathBuf;
@@ -22,16 +23,19 @@ use clap::Args;
 use ipamd_daemon::Tasks;
 use ipamd_daemon::readiness::Readiness;
 use tokio::sync::mpsc;
+use tracing::info;
 
 pub(crate) use self::signal::{Finding, Signal, Verdict};
 pub(crate) use self::writer::{Place, Writer};
 
+use self::assess::TABLE;
 use self::board::{Board, Origin};
 use self::keeper::spawn_keeper;
 use self::moment::Moment;
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
 use crate::metrics::HealthMetrics;
+use crate::roots::Roots;
 
 /// Looks that wait to be judged. Judging takes microseconds; more than a few waiting means that the process is starved.
 const QUEUE: usize = 16;
@@ -71,6 +75,8 @@ pub(crate) struct HealthArgs {
 pub(crate) struct Health {
     /// What is looked at.
     pub(crate) args: HealthArgs,
+    /// Where this node's things are.
+    pub(crate) roots: Roots,
     /// The boot.
     pub(crate) boot_id: String,
     /// The node's name.
@@ -86,21 +92,31 @@ pub(crate) struct Health {
 /// Starts to look, to judge and to report.
 pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let (notices, heard) = mpsc::channel(QUEUE);
+    let roots = health.roots;
+    info!(
+        proc = %roots.proc.display(),
+        sys = %roots.sys.display(),
+        kmsg = %roots.kmsg.display(),
+        root = %roots.root.display(),
+        runtime = %roots.runtime.display(),
+        state = %roots.state.display(),
+        "looking at this node"
+    );
     let origin = Origin {
         boot_id: health.boot_id,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
-    let board = Board::new(Moment::now());
+    let board = Board::new(TABLE, Moment::now());
     let reports = spawn_keeper(tasks, board, heard, health.metrics.clone());
     let ipamd = ipamd::Source {
         socket: health.args.ipamd_socket,
         node: health.node,
     };
-    signals::spawn_source(tasks, "ipamd", ipamd, notices.clone());
+    signals::spawn_source(tasks, ipamd, notices.clone());
     let kubelet = kubelet::Source {
         healthz: health.args.kubelet_healthz,
     };
-    signals::spawn_source(tasks, "kubelet", kubelet, notices.clone());
+    signals::spawn_source(tasks, kubelet, notices.clone());
     let reporter = Reporter {
         writer: health.writer,
         origin,

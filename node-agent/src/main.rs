@@ -5,6 +5,7 @@ mod args;
 mod health;
 mod metrics;
 mod readiness;
+mod roots;
 
 use std::io::Write as _;
 use std::process::ExitCode;

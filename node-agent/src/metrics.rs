@@ -70,6 +70,7 @@ enum State {
     healthy,
     unhealthy,
     unknown,
+    absent,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -113,7 +114,7 @@ impl HealthMetrics {
     /// A look has ended.
     pub(crate) fn looked(&self, verdict: &Verdict) {
         let result = match verdict.finding {
-            Finding::Good => LookResult::good,
+            Finding::Good | Finding::Absent => LookResult::good,
             Finding::Bad(_) => LookResult::bad,
             Finding::Unclear { .. } => LookResult::unclear,
         };
@@ -130,6 +131,7 @@ impl HealthMetrics {
             (State::healthy, SignalState::Healthy),
             (State::unhealthy, SignalState::Unhealthy),
             (State::unknown, SignalState::Unknown),
+            (State::absent, SignalState::Absent),
         ] {
             let labels = StateLabels {
                 signal,
@@ -159,9 +161,15 @@ mod tests {
     #[test]
     fn each_signal_is_in_one_state() {
         let metrics = Metrics::new();
-        metrics.health.judged(Signal::Ipamd, SignalState::Healthy);
-        metrics.health.judged(Signal::Ipamd, SignalState::Unhealthy);
-        metrics.health.looked(&Verdict::good(Signal::Kubelet, "ok"));
+        metrics
+            .health
+            .judged(Signal::new("ipamd"), SignalState::Healthy);
+        metrics
+            .health
+            .judged(Signal::new("ipamd"), SignalState::Unhealthy);
+        metrics
+            .health
+            .looked(&Verdict::good(Signal::new("kubelet"), "ok"));
         metrics.health.wrote(false);
         let mut text = String::new();
         encode(&mut text, &metrics.registry).unwrap();

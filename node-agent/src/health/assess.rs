@@ -1,15 +1,16 @@
 //! The table of rules: for each signal when it sets, when it clears, how long a look holds, and what it is reason enough for.
 //!
-//! Data only. A rule must be able to set before a look expires, or the signal would be unknown instead of unhealthy; a
-//! test looks.
+//! Data only, and each rule stands in its signal's module. A rule must be able to set before a look expires, or the signal
+//! would be unknown instead of unhealthy; a test looks.
 
 use std::time::Duration;
 
 use proto_crd::node_health::Decision;
 
 use super::signal::Signal;
+use super::signals::{addresses, ipamd, kubelet};
 
-/// From one look of a source to the next.
+/// From one look of a source to the next, where nothing asks for another period.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
 
 /// A look that takes longer has failed.
@@ -20,6 +21,8 @@ pub(super) const LOOK_DEADLINE: Duration = Duration::from_secs(5);
 pub(super) struct Rule {
     /// The signal.
     pub(super) signal: Signal,
+    /// From one look to the next.
+    pub(super) period: Duration,
     /// Without a new look for so long it is unknown.
     pub(super) ttl: Duration,
     /// So many bad looks in a row make it unhealthy.
@@ -43,51 +46,21 @@ pub(super) struct Escalation {
     pub(super) to: Decision,
 }
 
-const TTL: Duration = Duration::from_secs(60);
+/// How long a look holds, where nothing asks for another time.
+pub(super) const TTL: Duration = Duration::from_secs(60);
 
 /// No new Pods after a minute, if what starts them, or gives them addresses, is away.
-const CORDON: Option<Escalation> = Some(Escalation {
+pub(super) const CORDON: Option<Escalation> = Some(Escalation {
     after: Duration::from_secs(60),
     to: Decision::Cordon,
 });
 
-/// All of them.
-pub(super) const TABLE: [Rule; 3] = [
-    Rule {
-        signal: Signal::Ipamd,
-        ttl: TTL,
-        // A restart or upgrade of the daemon takes a few seconds, and the Pods that start meanwhile wait for it.
-        set: 3,
-        clear: 2,
-        decision: Decision::Observe,
-        escalation: CORDON,
-        threshold: "answers and serves; wrong when not so at 3 looks, 10 s apart",
-    },
-    Rule {
-        signal: Signal::Addresses,
-        ttl: TTL,
-        set: 3,
-        // Pods come and go: what is free must stay free for a while, or the signal would flap with every one.
-        clear: 6,
-        decision: Decision::Observe,
-        escalation: None,
-        threshold: "5 % free of each network; wrong when fewer at 3 looks, 10 s apart",
-    },
-    Rule {
-        signal: Signal::Kubelet,
-        ttl: TTL,
-        // As node-problem-detector looks; three, since a kubelet under load misses one.
-        set: 3,
-        clear: 2,
-        decision: Decision::Observe,
-        escalation: CORDON,
-        threshold: "healthz answers 200 in 5 s; wrong when not so at 3 looks, 10 s apart",
-    },
-];
+/// All of them, in the order in which they are reported.
+pub(super) const TABLE: &[Rule] = &[ipamd::RULE, addresses::RULE, kubelet::RULE];
 
 #[cfg(test)]
 mod tests {
-    use proto_crd::node_health::VALUE_LIMIT;
+    use proto_crd::node_health::{SIGNALS_LIMIT, VALUE_LIMIT};
 
     use super::*;
 
@@ -95,7 +68,7 @@ mod tests {
     fn every_rule_sets_before_a_good_look_expires() {
         for rule in TABLE {
             // From the end of the last good look to the end of the look that sets, when all of them hang.
-            let sets = PERIOD * rule.set + LOOK_DEADLINE;
+            let sets = rule.period * rule.set + LOOK_DEADLINE;
             assert!(sets < rule.ttl, "{rule:?}");
             assert!(rule.set >= 1 && rule.clear >= 1, "{rule:?}");
         }
@@ -115,5 +88,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), TABLE.len());
+        assert!(names.len() <= SIGNALS_LIMIT);
+        for name in names {
+            let proper = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            assert!(name.chars().all(proper) && name.len() <= 40, "{name}");
+        }
     }
 }

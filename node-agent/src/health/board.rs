@@ -7,7 +7,7 @@ use proto_crd::node_health::{
     self, Decision, NodeHealthStatus, SignalState, TEXT_LIMIT, VALUE_LIMIT,
 };
 
-use super::assess::{Rule, TABLE};
+use super::assess::Rule;
 use super::moment::Moment;
 use super::report::REPORT_TTL;
 use super::signal::{Signal, Verdict};
@@ -28,6 +28,7 @@ pub(super) struct Origin {
 /// Every signal.
 #[derive(Clone, Debug)]
 pub(super) struct Board {
+    rules: &'static [Rule],
     trackers: Vec<Tracker>,
     healthy: Steady,
     /// The earlier process's report was read, or is known not to exist.
@@ -44,6 +45,8 @@ struct Steady {
 /// What is known of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Report {
+    /// The table.
+    rules: &'static [Rule],
     /// Each signal, in the order of the table.
     pub(super) views: Vec<View>,
     /// Whether it is worth telling: every signal was looked at, and what an earlier process knew is taken into account.
@@ -66,10 +69,11 @@ struct Point {
 }
 
 impl Board {
-    /// Nothing is known.
-    pub(super) fn new(born: Moment) -> Self {
+    /// Nothing is known of these signals.
+    pub(super) fn new(rules: &'static [Rule], born: Moment) -> Self {
         Self {
-            trackers: TABLE.map(|rule| Tracker::new(rule, born)).into(),
+            rules,
+            trackers: rules.iter().map(|rule| Tracker::new(*rule, born)).collect(),
             healthy: Steady {
                 status: ConditionStatus::Unknown,
                 since: born.wall,
@@ -132,6 +136,7 @@ impl Board {
             };
         }
         Report {
+            rules: self.rules,
             views,
             is_complete,
             healthy,
@@ -172,7 +177,7 @@ impl Report {
             problems: self.count(SignalState::Unhealthy),
             unknowns: self.count(SignalState::Unknown),
             conditions: vec![self.condition()],
-            signals: self.views.iter().zip(TABLE).map(to_signal).collect(),
+            signals: self.views.iter().zip(self.rules).map(to_signal).collect(),
         }
     }
 
@@ -216,7 +221,7 @@ impl Report {
     }
 }
 
-fn to_signal((view, rule): (&View, Rule)) -> node_health::Signal {
+fn to_signal((view, rule): (&View, &Rule)) -> node_health::Signal {
     let trouble = view.wrong.as_ref().map(|wrong| &wrong.trouble);
     let message = trouble.map(|it| &it.message).or(view.unknown.as_ref());
     let text = |text: Option<&String>| text.map(|text| cut(text, TEXT_LIMIT));

@@ -1,24 +1,19 @@
 //! What is looked at, and what one look says.
 
-/// Everything that is looked at.
+/// Something that is looked at: its name, as it is reported, logged and labelled. Each is declared once, by the module that looks;
+/// the table of rules ([`super::assess`]) has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Signal {
-    /// The address daemon: answers and can do its work.
-    Ipamd,
-    /// Free addresses of each network, as the address daemon tells.
-    Addresses,
-    /// kubelet's own check of itself.
-    Kubelet,
-}
+pub(crate) struct Signal(&'static str);
 
 impl Signal {
+    /// Small letters, digits and dashes, 40 characters at most: what `NodeHealth` accepts.
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
     /// As it is reported, logged and labelled.
     pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ipamd => "ipamd",
-            Self::Addresses => "addresses",
-            Self::Kubelet => "kubelet",
-        }
+        self.0
     }
 }
 
@@ -40,6 +35,8 @@ pub(crate) enum Finding {
     Good,
     /// It is not.
     Bad(Trouble),
+    /// This node has no such thing (a kernel without it, a network without a gateway): nothing can be wrong with it.
+    Absent,
     /// The look said nothing: counts as no look at all.
     Unclear {
         /// Why.
@@ -76,6 +73,15 @@ impl Verdict {
             signal,
             value: value.into(),
             finding: Finding::Bad(trouble),
+        }
+    }
+
+    /// This node has no such thing, and why.
+    pub(crate) fn absent(signal: Signal, why: impl Into<String>) -> Self {
+        Self {
+            signal,
+            value: why.into(),
+            finding: Finding::Absent,
         }
     }
 

@@ -1,35 +1,37 @@
 //! Where signals come from: one module each, which looks (IO) and says what the look means (pure).
 
-pub(super) mod addresses;
-pub(super) mod ipamd;
-pub(super) mod kubelet;
+pub(in crate::health) mod addresses;
+pub(in crate::health) mod ipamd;
+pub(in crate::health) mod kubelet;
 
 use std::io;
+use std::time::Duration;
 
 use ipamd_daemon::Tasks;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::assess::PERIOD;
 use super::keeper::Notice;
 use super::signal::Verdict;
 
 /// Something that can be looked at, again and again.
-pub(super) trait Look: Send + Sync + 'static {
-    /// Looks once. Must end by itself within [`super::assess::LOOK_DEADLINE`].
-    fn look(&self) -> impl Future<Output = Vec<Verdict>> + Send;
+pub(super) trait Look: Send + 'static {
+    /// Of the task that looks.
+    const NAME: &'static str;
+
+    /// From one look to the next.
+    const PERIOD: Duration;
+
+    /// Looks once. Must end by itself within [`super::assess::LOOK_DEADLINE`], and not keep the process's one thread from its other work:
+    /// what may block goes through `tokio::task::spawn_blocking`.
+    fn look(&mut self) -> impl Future<Output = Vec<Verdict>> + Send;
 }
 
-/// Starts a task that looks every [`PERIOD`]. A look that takes longer puts the next one off.
-pub(super) fn spawn_source<L: Look>(
-    tasks: &Tasks,
-    name: &'static str,
-    source: L,
-    notices: mpsc::Sender<Notice>,
-) {
+/// Starts a task that looks every [`Look::PERIOD`]. A look that takes longer puts the next one off.
+pub(super) fn spawn_source<L: Look>(tasks: &Tasks, mut source: L, notices: mpsc::Sender<Notice>) {
     let token = tasks.token();
-    tasks.spawn(name, async move {
-        let mut tick = tokio::time::interval(PERIOD);
+    tasks.spawn(L::NAME, async move {
+        let mut tick = tokio::time::interval(L::PERIOD);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

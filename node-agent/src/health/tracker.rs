@@ -46,6 +46,8 @@ struct Settled {
 struct Look {
     at: Moment,
     good: bool,
+    /// There is nothing that could be otherwise.
+    absent: bool,
     value: String,
 }
 
@@ -127,12 +129,13 @@ impl Tracker {
 
     /// Takes a look into account.
     pub(super) fn look(&mut self, verdict: Verdict, now: Moment) {
+        let absent = verdict.finding == Finding::Absent;
         let good = match verdict.finding {
             Finding::Unclear { why } => {
                 self.unclear = Some(why);
                 return;
             }
-            Finding::Good => true,
+            Finding::Good | Finding::Absent => true,
             Finding::Bad(trouble) => {
                 self.trouble = Some(trouble);
                 false
@@ -145,6 +148,7 @@ impl Tracker {
         self.last = Some(Look {
             at: now,
             good,
+            absent,
             value: verdict.value,
         });
         if good {
@@ -200,7 +204,7 @@ impl Tracker {
         let healthy = match prior.state {
             SignalState::Healthy => true,
             SignalState::Unhealthy => false,
-            SignalState::Unknown => return,
+            SignalState::Unknown | SignalState::Absent => return,
         };
         let since = prior.since.0;
         let adopted = Settled {
@@ -262,7 +266,12 @@ impl Tracker {
         match (&self.settled, self.last_good) {
             (Some(settled), _) if !settled.healthy => (SignalState::Unhealthy, settled.since),
             (Some(settled), Some(good)) if now.since(good) <= self.rule.ttl => {
-                (SignalState::Healthy, settled.since)
+                let state = if last.absent {
+                    SignalState::Absent
+                } else {
+                    SignalState::Healthy
+                };
+                (state, settled.since)
             }
             // Bad looks that are not in a row.
             (Some(_), Some(good)) => (SignalState::Unknown, good.after(self.rule.ttl).wall),

@@ -17,6 +17,9 @@ pub const TEXT_LIMIT: usize = 512;
 /// The longest value and threshold of a signal. The agent cuts what is longer.
 pub const VALUE_LIMIT: usize = 128;
 
+/// The most signals of one node.
+pub const SIGNALS_LIMIT: usize = 64;
+
 /// The node that is reported on.
 #[derive(CustomResource, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[kube(
@@ -143,6 +146,8 @@ pub enum SignalState {
     Unhealthy,
     /// Not seen for longer than its time to live, or not yet. Never to be taken for healthy.
     Unknown,
+    /// This node has no such thing: seen to be so within the time to live.
+    Absent,
 }
 
 /// What a signal is reason enough for, by itself. Each includes those before.

@@ -84,7 +84,13 @@ fn tone(state: SignalState) -> Tone {
         SignalState::Healthy => Tone::Fine,
         SignalState::Unhealthy => Tone::Wrong,
         SignalState::Unknown => Tone::Doubtful,
+        SignalState::Absent => Tone::Plain,
     }
+}
+
+/// Whether people are to look at it.
+fn is_noted(state: SignalState) -> bool {
+    matches!(state, SignalState::Unhealthy | SignalState::Unknown)
 }
 
 fn word(state: SignalState) -> &'static str {
@@ -92,6 +98,7 @@ fn word(state: SignalState) -> &'static str {
         SignalState::Healthy => "healthy",
         SignalState::Unhealthy => "unhealthy",
         SignalState::Unknown => "unknown",
+        SignalState::Absent => "absent",
     }
 }
 
@@ -110,10 +117,7 @@ fn summary(view: &NodeView, now: Timestamp) -> String {
     if view.void.is_some() {
         return "no report in force".to_owned();
     }
-    let noted = view
-        .signals
-        .iter()
-        .filter(|it| it.state != SignalState::Healthy);
+    let noted = view.signals.iter().filter(|it| is_noted(it.state));
     let named = noted.map(|signal| {
         let doubt = if signal.state == SignalState::Unknown {
             "?"
@@ -146,11 +150,7 @@ fn details(view: &NodeView, now: Timestamp, paint: Paint) -> String {
         }
         return text;
     }
-    for signal in view
-        .signals
-        .iter()
-        .filter(|it| it.state != SignalState::Healthy)
-    {
+    for signal in view.signals.iter().filter(|it| is_noted(it.state)) {
         text += &paragraph(&view.node, signal, now, paint);
     }
     text

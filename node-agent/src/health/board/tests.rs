@@ -3,7 +3,10 @@ use std::time::Duration;
 use proto_crd::node_health::SignalState::{Healthy, Unhealthy, Unknown};
 
 use super::*;
-use crate::health::signal::Trouble;
+use crate::health::signal::{Signal, Trouble};
+use crate::health::signals::{addresses, ipamd, kubelet};
+
+const FEW: &[Rule] = &[ipamd::RULE, addresses::RULE, kubelet::RULE];
 
 fn origin() -> Origin {
     Origin {
@@ -27,7 +30,7 @@ fn later(now: &mut Moment, seconds: u64) -> Moment {
 }
 
 fn all_good(board: &mut Board, now: Moment) {
-    for rule in TABLE {
+    for rule in FEW {
         board.look(Verdict::good(rule.signal, "ok"), now);
     }
 }
@@ -46,12 +49,12 @@ fn states(status: &NodeHealthStatus) -> Vec<SignalState> {
 #[test]
 fn report_is_complete_when_everything_was_seen_and_the_past_is_known() {
     let now = Moment::now();
-    let mut board = Board::new(now);
+    let mut board = Board::new(FEW, now);
     all_good(&mut board, now);
     assert!(!board.report(now).is_complete);
     board.adopt(None, &origin(), now);
     assert!(board.report(now).is_complete);
-    let mut unseen = Board::new(now);
+    let mut unseen = Board::new(FEW, now);
     unseen.adopt(None, &origin(), now);
     assert!(!unseen.report(now).is_complete);
     // A source that hangs for ever does not keep the others from being told.
@@ -65,13 +68,13 @@ fn report_is_complete_when_everything_was_seen_and_the_past_is_known() {
 #[test]
 fn one_wrong_signal_makes_the_node_unhealthy_and_one_unknown_makes_it_unknown() {
     let mut now = Moment::now();
-    let mut board = Board::new(now);
+    let mut board = Board::new(FEW, now);
     board.adopt(None, &origin(), now);
     all_good(&mut board, now);
     let fine = board.report(now);
     assert_eq!(fine.healthy, ConditionStatus::True);
 
-    make_wrong(&mut board, Signal::Kubelet, "it is away", &mut now);
+    make_wrong(&mut board, kubelet::SIGNAL, "it is away", &mut now);
     let wrong = board.report(now);
     let status = wrong.to_status(&origin(), now);
     assert_eq!(states(&status), [Healthy, Healthy, Unhealthy]);
@@ -91,10 +94,10 @@ fn one_wrong_signal_makes_the_node_unhealthy_and_one_unknown_makes_it_unknown() 
 #[test]
 fn figures_and_texts_alone_are_no_news() {
     let mut now = Moment::now();
-    let mut board = Board::new(now);
-    make_wrong(&mut board, Signal::Addresses, "3 of 100 are free", &mut now);
+    let mut board = Board::new(FEW, now);
+    make_wrong(&mut board, addresses::SIGNAL, "3 of 100 are free", &mut now);
     let one = board.report(now);
-    make_wrong(&mut board, Signal::Addresses, "2 of 100 are free", &mut now);
+    make_wrong(&mut board, addresses::SIGNAL, "2 of 100 are free", &mut now);
     let other = board.report(now);
     assert_eq!(one.gist(), other.gist());
     assert_ne!(one, other);
@@ -103,17 +106,17 @@ fn figures_and_texts_alone_are_no_news() {
 #[test]
 fn report_of_this_boot_goes_on_and_of_another_does_not() {
     let mut now = Moment::now();
-    let mut first = Board::new(now);
+    let mut first = Board::new(FEW, now);
     first.adopt(None, &origin(), now);
     all_good(&mut first, now);
     let begun = now.after(Duration::from_secs(10));
-    make_wrong(&mut first, Signal::Ipamd, "away", &mut now);
+    make_wrong(&mut first, ipamd::SIGNAL, "away", &mut now);
     let told = first.report(now).to_status(&origin(), now);
 
     later(&mut now, 20);
-    let mut second = Board::new(now);
+    let mut second = Board::new(FEW, now);
     second.adopt(Some(&told), &origin(), now);
-    second.look(Verdict::bad(Signal::Ipamd, "no", trouble("away")), now);
+    second.look(Verdict::bad(ipamd::SIGNAL, "no", trouble("away")), now);
     let view = second.report(now).views[0].clone();
     assert_eq!((view.state, view.since), (Unhealthy, begun.wall));
 
@@ -121,9 +124,9 @@ fn report_of_this_boot_goes_on_and_of_another_does_not() {
         boot_id: "boot-2".into(),
         ..origin()
     };
-    let mut third = Board::new(now);
+    let mut third = Board::new(FEW, now);
     third.adopt(Some(&told), &rebooted, now);
-    third.look(Verdict::bad(Signal::Ipamd, "no", trouble("away")), now);
+    third.look(Verdict::bad(ipamd::SIGNAL, "no", trouble("away")), now);
     assert_eq!(third.report(now).views[0].state, Unknown);
 }
 
@@ -131,13 +134,13 @@ fn report_of_this_boot_goes_on_and_of_another_does_not() {
 fn healthy_state_of_an_expired_report_begins_anew() {
     let mut now = Moment::now();
     let begun = now;
-    let mut first = Board::new(now);
+    let mut first = Board::new(FEW, now);
     first.adopt(None, &origin(), now);
     all_good(&mut first, now);
     let told = first.report(now).to_status(&origin(), now);
     for (pause, since_begin) in [(REPORT_TTL.as_secs() - 1, true), (2, false)] {
         later(&mut now, pause);
-        let mut second = Board::new(now);
+        let mut second = Board::new(FEW, now);
         second.adopt(Some(&told), &origin(), now);
         all_good(&mut second, now);
         let since = second.report(now).views[0].since;
@@ -150,9 +153,9 @@ fn texts_are_cut_to_what_the_api_server_takes() {
     assert_eq!(cut("ab", 2), "ab");
     assert_eq!(cut("äöü", 2), "ä…");
     let mut now = Moment::now();
-    let mut board = Board::new(now);
+    let mut board = Board::new(FEW, now);
     let long = "ä".repeat(TEXT_LIMIT + 1);
-    make_wrong(&mut board, Signal::Ipamd, &long, &mut now);
+    make_wrong(&mut board, ipamd::SIGNAL, &long, &mut now);
     let status = board.report(now).to_status(&origin(), now);
     let message = status.signals[0].message.clone().unwrap();
     assert_eq!(message.chars().count(), TEXT_LIMIT);

@@ -1,16 +1,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::assess::Rule;
 use crate::health::board::Board;
 use crate::health::moment::Moment;
-use crate::health::signal::{Signal, Trouble, Verdict};
+use crate::health::signal::{Trouble, Verdict};
+use crate::health::signals::ipamd;
+
+const FEW: &[Rule] = &[ipamd::RULE];
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Two that differ.
 fn gists() -> [Gist; 2] {
     let now = Moment::now();
-    let mut board = Board::new(now);
+    let mut board = Board::new(FEW, now);
     let fine = board.report(now).gist();
     let trouble = Trouble {
         kind: "away",
@@ -19,7 +23,7 @@ fn gists() -> [Gist; 2] {
         advice: String::new(),
     };
     for _ in 0..3 {
-        board.look(Verdict::bad(Signal::Ipamd, "", trouble.clone()), now);
+        board.look(Verdict::bad(ipamd::SIGNAL, "", trouble.clone()), now);
     }
     [fine, board.report(now).gist()]
 }

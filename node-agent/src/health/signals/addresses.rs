@@ -7,10 +7,28 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use proto_crd::node_health::Decision;
 use proto_ipam::v1::{Phase, PoolStatus, StatusResponse};
 
 use super::ipamd::Sight;
+use crate::health::assess::{PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
+
+/// Its name.
+pub(in crate::health) const SIGNAL: Signal = Signal::new("addresses");
+
+/// How it is judged.
+pub(in crate::health) const RULE: Rule = Rule {
+    signal: SIGNAL,
+    period: PERIOD,
+    ttl: TTL,
+    set: 3,
+    // Pods come and go: what is free must stay free for a while, or the signal would flap with every one.
+    clear: 6,
+    decision: Decision::Observe,
+    escalation: None,
+    threshold: "5 % free of each network; wrong when fewer at 3 looks, 10 s apart",
+};
 
 /// One address in so many must be free: 5 %.
 const FREE_OF: u64 = 20;
@@ -57,7 +75,7 @@ impl Room {
 pub(super) fn assess(sight: &Sight) -> Verdict {
     let unclear = |why: &str| {
         let why = format!("only berth-ipamd knows the free addresses, and {why}");
-        Verdict::unclear(Signal::Addresses, why)
+        Verdict::unclear(SIGNAL, why)
     };
     match sight {
         Sight::Told(status) => match status.phase() {
@@ -92,11 +110,11 @@ fn assess_pools(status: &StatusResponse) -> Verdict {
     let all = list(false);
     if rooms.is_empty() {
         let message = format!("no pool is of this node's rack, {:?}", status.rack);
-        return Verdict::bad(Signal::Addresses, "no pools", trouble("no-pool", message));
+        return Verdict::bad(SIGNAL, "no pools", trouble("no-pool", message));
     }
     let low: Vec<_> = rooms.values().filter(|room| room.is_low()).collect();
     if low.is_empty() {
-        return Verdict::good(Signal::Addresses, all);
+        return Verdict::good(SIGNAL, all);
     }
     let kind = if low.iter().any(|room| room.free == 0) {
         "exhausted"
@@ -104,7 +122,7 @@ fn assess_pools(status: &StatusResponse) -> Verdict {
         "low"
     };
     let message = format!("few addresses are free: {}", list(true));
-    Verdict::bad(Signal::Addresses, all, trouble(kind, message))
+    Verdict::bad(SIGNAL, all, trouble(kind, message))
 }
 
 /// What is in no state here.
@@ -188,7 +206,7 @@ mod tests {
         match assess(sight).finding {
             Finding::Good => Some("good"),
             Finding::Bad(trouble) => Some(trouble.kind),
-            Finding::Unclear { .. } => None,
+            Finding::Unclear { .. } | Finding::Absent => None,
         }
     }
 

@@ -2,17 +2,35 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use ipamd_daemon::chain;
+use proto_crd::node_health::Decision;
 use proto_ipam::v1::ipam_client::IpamClient;
 use proto_ipam::v1::{Phase, StatusRequest, StatusResponse};
 use tokio::net::UnixStream;
 use tonic::transport::Endpoint;
 
 use super::{Look, addresses, is_own};
-use crate::health::assess::LOOK_DEADLINE;
+use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
+
+/// Its name.
+pub(in crate::health) const SIGNAL: Signal = Signal::new("ipamd");
+
+/// How it is judged.
+pub(in crate::health) const RULE: Rule = Rule {
+    signal: SIGNAL,
+    period: PERIOD,
+    ttl: TTL,
+    // A restart or upgrade of the daemon takes a few seconds, and the Pods that start meanwhile wait for it.
+    set: 3,
+    clear: 2,
+    decision: Decision::Observe,
+    escalation: CORDON,
+    threshold: "answers and serves; wrong when not so at 3 looks, 10 s apart",
+};
 
 /// The daemon.
 #[derive(Clone, Debug)]
@@ -48,7 +66,10 @@ pub(super) enum Sight {
 }
 
 impl Look for Source {
-    async fn look(&self) -> Vec<Verdict> {
+    const NAME: &'static str = "ipamd";
+    const PERIOD: Duration = PERIOD;
+
+    async fn look(&mut self) -> Vec<Verdict> {
         let sight = self.observe().await;
         let ipamd = assess(&sight, &self.node, &self.socket.display().to_string());
         vec![ipamd, addresses::assess(&sight)]
@@ -109,7 +130,7 @@ fn assess(sight: &Sight, node: &str, socket: &str) -> Verdict {
         Sight::Told(status) => return assess_answer(status, node),
         Sight::Blind { why } => {
             let why = format!("the agent cannot connect to {socket}: {why}");
-            return Verdict::unclear(Signal::Ipamd, why);
+            return Verdict::unclear(SIGNAL, why);
         }
         Sight::Away { why } => (
             "away",
@@ -136,11 +157,11 @@ fn assess(sight: &Sight, node: &str, socket: &str) -> Verdict {
         impact: NO_NEW_PODS.to_owned(),
         advice: LOOK_AT_IT.to_owned(),
     };
-    Verdict::bad(Signal::Ipamd, value, trouble)
+    Verdict::bad(SIGNAL, value, trouble)
 }
 
 fn assess_answer(status: &StatusResponse, node: &str) -> Verdict {
-    let signal = Signal::Ipamd;
+    let signal = SIGNAL;
     let case = match status.phase() {
         Phase::Serving if status.node == node => return Verdict::good(signal, describe(status)),
         Phase::Serving => return Verdict::bad(signal, "of another node", of_another(status, node)),
@@ -269,7 +290,7 @@ mod tests {
             let found = match verdict.finding {
                 Finding::Good => Some(None),
                 Finding::Bad(trouble) => Some(Some(trouble.kind)),
-                Finding::Unclear { .. } => None,
+                Finding::Unclear { .. } | Finding::Absent => None,
             };
             assert_eq!(found, expected, "{case}");
         }

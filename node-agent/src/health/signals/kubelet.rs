@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
@@ -10,11 +11,28 @@ use hyper::header::HOST;
 use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use ipamd_daemon::chain;
+use proto_crd::node_health::Decision;
 use tokio::net::TcpStream;
 
 use super::{Look, is_own};
-use crate::health::assess::LOOK_DEADLINE;
+use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
+
+/// Its name.
+pub(in crate::health) const SIGNAL: Signal = Signal::new("kubelet");
+
+/// How it is judged.
+pub(in crate::health) const RULE: Rule = Rule {
+    signal: SIGNAL,
+    period: PERIOD,
+    ttl: TTL,
+    // As node-problem-detector looks; three, since a kubelet under load misses one.
+    set: 3,
+    clear: 2,
+    decision: Decision::Observe,
+    escalation: CORDON,
+    threshold: "healthz answers 200 in 5 s; wrong when not so at 3 looks, 10 s apart",
+};
 
 /// kubelet answers "ok", or a line for each check that failed.
 const BODY_LIMIT: usize = 4 * 1024;
@@ -89,7 +107,10 @@ enum Sight {
 }
 
 impl Look for Source {
-    async fn look(&self) -> Vec<Verdict> {
+    const NAME: &'static str = "kubelet";
+    const PERIOD: Duration = PERIOD;
+
+    async fn look(&mut self) -> Vec<Verdict> {
         let sight = tokio::time::timeout(LOOK_DEADLINE, ask(&self.healthz)).await;
         vec![assess(&sight.unwrap_or(Sight::Silent), &self.healthz)]
     }
@@ -148,7 +169,7 @@ const IMPACT: &str = "no Pod starts, stops or is restarted on this node, and pro
 
 /// What a look says.
 fn assess(sight: &Sight, url: &HealthzUrl) -> Verdict {
-    let signal = Signal::Kubelet;
+    let signal = SIGNAL;
     let seconds = LOOK_DEADLINE.as_secs();
     let (kind, value, message) = match sight {
         Sight::Answered { status, .. } if *status == StatusCode::OK => {
@@ -243,7 +264,7 @@ mod tests {
             let found = match verdict.finding {
                 Finding::Good => Some("good"),
                 Finding::Bad(trouble) => Some(trouble.kind),
-                Finding::Unclear { .. } => None,
+                Finding::Unclear { .. } | Finding::Absent => None,
             };
             assert_eq!(found, expected, "{sight:?}");
         }

@@ -9,7 +9,8 @@ use crate::health::assess::Escalation;
 const TTL: u64 = 60;
 
 const RULE: Rule = Rule {
-    signal: Signal::Kubelet,
+    signal: Signal::new("kubelet"),
+    period: Duration::from_secs(10),
     ttl: Duration::from_secs(TTL),
     set: 3,
     clear: 2,
@@ -402,7 +403,7 @@ proptest! {
             let view = tracker.view(seconds(begin, now));
             let fresh = |look: Option<u64>| look.is_some_and(|look| now - look <= TTL);
             match view.state {
-                Healthy => assert!(fresh(last_good) && view.wrong.is_none(), "{view:?}"),
+                Healthy | SignalState::Absent => assert!(fresh(last_good) && view.wrong.is_none(), "{view:?}"),
                 Unhealthy => assert!(fresh(last) && view.wrong.is_some(), "{view:?}"),
                 Unknown => assert!(view.unknown.is_some() && view.wrong.is_none(), "{view:?}"),
             }
@@ -448,4 +449,19 @@ proptest! {
         }
         prop_assert_eq!(tracker.view(now).state, if good { Healthy } else { Unhealthy });
     }
+}
+
+#[test]
+fn what_a_node_does_not_have_is_absent_while_it_is_looked_at() {
+    let born = Moment::now();
+    let mut tracker = Tracker::new(RULE, born);
+    let absent = || Verdict::absent(RULE.signal, "no such module");
+    tracker.look(absent(), born);
+    let view = tracker.view(born);
+    assert_eq!(view.state, SignalState::Absent);
+    assert_eq!(view.value, "no such module");
+    let late = born.after(Duration::from_secs(TTL + 1));
+    assert_eq!(tracker.view(late).state, Unknown);
+    tracker.look(Verdict::good(RULE.signal, "there"), late);
+    assert_eq!(tracker.view(late).state, Healthy);
 }
