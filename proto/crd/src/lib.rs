@@ -6,6 +6,7 @@
 
 pub mod claim;
 pub mod condition;
+pub mod image_pull;
 pub mod names;
 pub mod node_health;
 pub mod pool;
@@ -16,15 +17,21 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 
 use crate::claim::Claim;
+use crate::image_pull::ImagePull;
 use crate::node_health::NodeHealth;
 use crate::pool::Pool;
 
 /// The custom resource definitions that a cluster gets, each with its file's name, in the order of the files' names.
 pub fn manifests() -> Vec<(String, Value)> {
-    let mut files: Vec<_> = [Claim::crd(), NodeHealth::crd(), Pool::crd()]
-        .iter()
-        .map(manifest)
-        .collect();
+    let mut files: Vec<_> = [
+        Claim::crd(),
+        ImagePull::crd(),
+        NodeHealth::crd(),
+        Pool::crd(),
+    ]
+    .iter()
+    .map(manifest)
+    .collect();
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     files
 }
@@ -68,6 +75,7 @@ mod tests {
             names,
             [
                 "claims.berth.dev.yaml",
+                "imagepulls.berth.dev.yaml",
                 "nodehealths.berth.dev.yaml",
                 "pools.berth.dev.yaml"
             ]

@@ -12,6 +12,10 @@ pub const VERSION: &str = "v1alpha1";
 /// Where Berth's processes run, and where the objects live that are Berth's own and no application's.
 pub const NAMESPACE: &str = "berth-system";
 
+/// The namespace of the secrets that images are pulled with, and of nothing else: the node agents may read every secret in it
+/// by its name, and none in another.
+pub const PULL_SECRETS_NAMESPACE: &str = "berth-pull-secrets";
+
 /// Label of a Node: its rack. Operators may name another in the configuration.
 pub const RACK_LABEL: &str = "topology.berth.dev/rack";
 
