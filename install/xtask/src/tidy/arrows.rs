@@ -37,6 +37,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         "node-agent",
         &[
             "node-agent-controllers",
+            "node-agent-cri",
+            "node-agent-restart",
             "ipamd-daemon",
             "cni-neigh",
             "proto-crd",
@@ -44,7 +46,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "proto-ids",
         ],
     ),
-    ("node-agent-restart", &[]),
+    ("node-agent-cri", &["ipamd-daemon"]),
+    ("node-agent-restart", &["proto-crd"]),
     ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
     ("install-init", &["cni-spec", "proto-ids"]),
     ("xtask", &["tests-testbed", "proto-crd"]),
