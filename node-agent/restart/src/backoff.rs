@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::time::Timestamp;
+use proto_crd::time::Timestamp;
 
 /// kubelet's `initialCrashLoopBackOff`.
 const BASE: Duration = Duration::from_secs(10);

@@ -10,5 +10,3 @@ pub mod observed;
 pub mod plan;
 pub mod prestop;
 pub mod queue;
-pub mod request;
-pub mod time;

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use proto_crd::container_restart::{ContainerRestartSpec, ContainerRestartStatus};
+use proto_crd::time::Timestamp;
+
 use crate::backoff::{BackOff, Run};
 use crate::prestop::StopSpec;
 use crate::queue::Turn;
-use crate::request::{Spec, Status};
-use crate::time::Timestamp;
 
 /// All that is known when a request is looked at.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// What is asked for.
-    pub spec: Spec,
+    pub spec: ContainerRestartSpec,
     /// What was last stored about it.
-    pub status: Status,
+    pub status: ContainerRestartStatus,
     /// When the request was created.
     pub created_at: Timestamp,
     /// Whether somebody deleted the request.

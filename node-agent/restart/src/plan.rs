@@ -6,11 +6,14 @@
 //! a precondition on the version it was read at) and takes the step only when that succeeded; after a crash it looks and
 //! plans again. What it reads may be old, but a Pod is read live before it is said to be gone, and its gate always is.
 
+use proto_crd::container_restart::{
+    ContainerRestartStatus, FailurePolicy, Phase, Reason, TEXT_LIMIT,
+};
+use proto_crd::time::Timestamp;
+
 use crate::observed::{Observed, PodFacts, PodView, Runtime};
 use crate::prestop::StopSpec;
 use crate::queue::Turn;
-use crate::request::{FailurePolicy, Phase, Reason, Status};
-use crate::time::Timestamp;
 
 mod accept;
 mod container;
@@ -21,7 +24,7 @@ mod stop;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision {
     /// The request's status from now on.
-    pub status: Status,
+    pub status: ContainerRestartStatus,
     /// What is done next.
     pub step: Step,
     /// When to look again at the latest, although nothing is seen to happen; none when nothing is left to decide.
@@ -112,6 +115,7 @@ pub fn plan(seen: &Observed) -> Decision {
     {
         draft.status.message.clone_from(message);
     }
+    draft.bound();
     Decision {
         look_again: draft.look_again(&step),
         status: draft.status,
@@ -121,7 +125,7 @@ pub fn plan(seen: &Observed) -> Decision {
 
 struct Draft<'a> {
     seen: &'a Observed,
-    status: Status,
+    status: ContainerRestartStatus,
     deadline: Timestamp,
 }
 
@@ -170,6 +174,19 @@ impl Draft<'_> {
             ));
         }
         step
+    }
+
+    /// The API server refuses longer messages; kubelet's and the runtime's words, which are told on, have no bound.
+    fn bound(&mut self) {
+        let of_containers = self.status.containers.iter_mut();
+        for message in of_containers
+            .map(|container| &mut container.message)
+            .chain([&mut self.status.message])
+        {
+            if let Some((end, _)) = message.char_indices().nth(TEXT_LIMIT) {
+                message.truncate(end);
+            }
+        }
     }
 
     fn look_again(&self, step: &Step) -> Option<Timestamp> {
@@ -284,7 +301,7 @@ impl Draft<'_> {
     }
 
     fn container_fails(&mut self, index: usize, failure: Failure) -> Result<(), Failure> {
-        self.status.containers[index].fail(&failure);
+        container::fail(&mut self.status.containers[index], &failure);
         match self.seen.spec.strategy.failure_policy {
             FailurePolicy::Ignore => Ok(()),
             FailurePolicy::Fail => Err(failure),
@@ -292,8 +309,8 @@ impl Draft<'_> {
     }
 
     fn fail(&mut self, failure: Failure) -> Step {
-        for container in &mut self.status.containers {
-            container.end(&failure);
+        for status in &mut self.status.containers {
+            container::end(status, &failure);
         }
         self.status.phase = Phase::Failed;
         self.status.reason = Some(failure.reason);

@@ -3,8 +3,8 @@
 //! A request that has begun is never overtaken or superseded. One that waits gives way to a later one that asks for all
 //! its containers. Every request has a deadline, so the turn always passes on.
 
-use crate::request::{Spec, Status};
-use crate::time::Timestamp;
+use proto_crd::container_restart::{ContainerRestartSpec, ContainerRestartStatus};
+use proto_crd::time::Timestamp;
 
 /// Whether it is a request's turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,9 +30,9 @@ pub struct Waiting<'a> {
     /// When it was created.
     pub created_at: Timestamp,
     /// What it asks for.
-    pub spec: &'a Spec,
+    pub spec: &'a ContainerRestartSpec,
     /// What was stored about it.
-    pub status: &'a Status,
+    pub status: &'a ContainerRestartStatus,
 }
 
 /// Whose turn it is, in the order in which the requests are given; requests that have ended are passed over as if it were

@@ -6,17 +6,21 @@
 
 pub mod claim;
 pub mod condition;
+pub mod container_restart;
 pub mod image_pull;
 pub mod names;
 pub mod node_health;
+pub mod pod_containers;
 pub mod pool;
 mod rule;
+pub mod time;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 use serde_json::Value;
 
 use crate::claim::Claim;
+use crate::container_restart::ContainerRestart;
 use crate::image_pull::ImagePull;
 use crate::node_health::NodeHealth;
 use crate::pool::Pool;
@@ -25,6 +29,7 @@ use crate::pool::Pool;
 pub fn manifests() -> Vec<(String, Value)> {
     let mut files: Vec<_> = [
         Claim::crd(),
+        ContainerRestart::crd(),
         ImagePull::crd(),
         NodeHealth::crd(),
         Pool::crd(),
@@ -75,6 +80,7 @@ mod tests {
             names,
             [
                 "claims.berth.dev.yaml",
+                "containerrestarts.berth.dev.yaml",
                 "imagepulls.berth.dev.yaml",
                 "nodehealths.berth.dev.yaml",
                 "pools.berth.dev.yaml"

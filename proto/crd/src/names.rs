@@ -80,3 +80,20 @@ pub const AGENT_FIELD_MANAGER: &str = "berth-agent";
 /// Annotation of a claim: the UID of the holder's Node, written with `spec.node`. A Node of that name with another UID is
 /// another node.
 pub const NODE_UID_ANNOTATION: &str = "berth.dev/node-uid";
+
+/// The `ServiceAccount` of the node agents.
+pub const AGENT_ACCOUNT: &str = "berth-agent";
+
+/// Finalizer of a `ContainerRestart`: its Pod is held unready for it, and is given back first.
+pub const CONTAINER_RESTART_FINALIZER: &str = "berth.dev/container-restart";
+
+/// Readiness gate of a Pod and type of its condition: False while somebody holds the Pod unready. Its message is a JSON list
+/// of the holders.
+pub const SERVICE_READY_GATE: &str = "berth.dev/ServiceReady";
+
+/// Annotation of a Pod: with the value `true` the node's agent writes [`CONTAINERS_ANNOTATION`].
+pub const REPORT_CONTAINERS_ANNOTATION: &str = "berth.dev/report-containers";
+
+/// Annotation of a Pod: which specification each container has, which one runs, and its id
+/// ([`crate::pod_containers::PodContainers`]).
+pub const CONTAINERS_ANNOTATION: &str = "berth.dev/containers";

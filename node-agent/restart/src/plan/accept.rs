@@ -1,9 +1,10 @@
 //! A request's turn: what must not change is written down, and compared from then on.
 
+use proto_crd::container_restart::{ContainerStatus, Phase, Reason, SandboxBefore};
+
 use super::{Draft, Failure, Step, wait};
 use crate::backoff::Remembered;
 use crate::observed::{ContainerState, LiveContainer, PodView, Runtime};
-use crate::request::{ContainerStatus, Phase, Reason, SandboxBefore};
 
 impl Draft<'_> {
     /// Begins; a step when it cannot yet.

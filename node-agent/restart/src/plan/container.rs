@@ -1,10 +1,11 @@
 //! How far one container is: what runs now against what ran when the request was accepted.
 
+use proto_crd::container_restart::{ContainerPhase, ContainerStatus, Reason};
+use proto_crd::time::Timestamp;
+
 use super::Failure;
 use crate::backoff::Foreseen;
 use crate::observed::{ContainerState, LiveContainer, Observed, PodContainer, PodFacts, Runtime};
-use crate::request::{ContainerPhase, ContainerStatus, Reason};
-use crate::time::Timestamp;
 
 /// What is seen of the world by which a container is judged.
 pub(super) struct View<'a> {
@@ -187,20 +188,18 @@ fn ready(
     }
 }
 
-impl ContainerStatus {
-    /// It failed.
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        self.phase = ContainerPhase::Failed;
-        self.reason = Some(failure.reason);
-        self.message.clone_from(&failure.message);
-    }
+/// It failed.
+pub(super) fn fail(status: &mut ContainerStatus, failure: &Failure) {
+    status.phase = ContainerPhase::Failed;
+    status.reason = Some(failure.reason);
+    status.message.clone_from(&failure.message);
+}
 
-    /// The request ended badly: what is under way has failed with it, what was not begun is left alone.
-    pub(super) fn end(&mut self, failure: &Failure) {
-        match self.phase {
-            ContainerPhase::Recreating => self.fail(failure),
-            ContainerPhase::Pending => "left as it was".clone_into(&mut self.message),
-            ContainerPhase::Succeeded | ContainerPhase::Failed => {}
-        }
+/// The request ended badly: what is under way has failed with it, what was not begun is left alone.
+pub(super) fn end(status: &mut ContainerStatus, failure: &Failure) {
+    match status.phase {
+        ContainerPhase::Recreating => fail(status, failure),
+        ContainerPhase::Pending => "left as it was".clone_into(&mut status.message),
+        ContainerPhase::Succeeded | ContainerPhase::Failed => {}
     }
 }

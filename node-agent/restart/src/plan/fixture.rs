@@ -3,6 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto_crd::container_restart::{
+    ContainerRestartSpec, ContainerRestartStatus, Strategy, Target,
+};
+use proto_crd::time::Timestamp;
+
 use super::{Decision, plan};
 use crate::backoff::BackOff;
 use crate::observed::{
@@ -11,8 +16,6 @@ use crate::observed::{
 };
 use crate::prestop::{Hook, StopSpec};
 use crate::queue::Turn;
-use crate::request::{Spec, Status, Strategy, Target};
-use crate::time::Timestamp;
 
 /// Seconds after the start of the story.
 pub(super) fn at(seconds: u64) -> Timestamp {
@@ -76,7 +79,8 @@ fn pod_container(name: &str) -> PodContainer {
 pub(super) fn seen(containers: &[&str]) -> Observed {
     let names = ["a", "b", "c"];
     Observed {
-        spec: Spec {
+        spec: ContainerRestartSpec {
+            node_name: "n1".to_owned(),
             pod_name: "shop".to_owned(),
             pod_uid: "uid".to_owned(),
             containers: containers
@@ -89,7 +93,7 @@ pub(super) fn seen(containers: &[&str]) -> Observed {
             active_deadline_seconds: None,
             ttl_seconds_after_finished: Some(60),
         },
-        status: Status::default(),
+        status: ContainerRestartStatus::default(),
         created_at: at(1990),
         deleting: false,
         turn: Turn::Now,

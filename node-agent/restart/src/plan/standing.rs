@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use proto_crd::container_restart::{ContainerRestartSpec, Reason};
+
 use super::Failure;
 use crate::observed::{PodContainer, PodFacts, RestartPolicy};
-use crate::request::{Reason, Spec};
 
 /// Whether the Pod is the one that is meant, is here, and comes back when it is stopped.
-pub(super) fn judge(spec: &Spec, pod: &PodFacts, node: &str) -> Result<(), Failure> {
+pub(super) fn judge(
+    spec: &ContainerRestartSpec,
+    pod: &PodFacts,
+    node: &str,
+) -> Result<(), Failure> {
     let name = &spec.pod_name;
     let refuse = |reason, message: String| Err(Failure::new(reason, message));
     if pod.uid != spec.pod_uid {
@@ -50,7 +55,7 @@ pub(super) fn judge(spec: &Spec, pod: &PodFacts, node: &str) -> Result<(), Failu
     containers(spec, pod)
 }
 
-fn containers(spec: &Spec, pod: &PodFacts) -> Result<(), Failure> {
+fn containers(spec: &ContainerRestartSpec, pod: &PodFacts) -> Result<(), Failure> {
     let name = &spec.pod_name;
     let refuse = |message: String| Err(Failure::new(Reason::Invalid, message));
     let mut names = BTreeSet::new();

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use proto_crd::container_restart::{BackOffPolicy, ContainerPhase, ContainerStatus, Phase, Reason};
+use proto_crd::time::Timestamp;
+
 use super::{Draft, Failure, Step, StopOrder, wait};
 use crate::observed::{ContainerState, LiveContainer, PodView, Runtime};
 use crate::prestop::StopSpec;
-use crate::request::{BackOffPolicy, ContainerPhase, ContainerStatus, Phase, Reason};
-use crate::time::Timestamp;
 
 /// How much longer than its grace period a stop may take: the runtime's KILL, and the fraction of a second that a stored
 /// time loses.

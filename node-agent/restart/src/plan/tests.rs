@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use proto_crd::container_restart::{BackOffPolicy, ContainerPhase};
+
 use super::fixture::{at, exited, live, running, seen};
 use super::*;
 use crate::backoff::BackOff;
 use crate::observed::{ContainerState, RestartPolicy, Waiting};
 use crate::prestop::Hook;
-use crate::request::{BackOffPolicy, ContainerPhase};
 
 /// A step in a few words.
 fn words(step: &Step) -> String {
@@ -686,4 +687,13 @@ fn the_same_look_gives_the_same_decision_and_a_stored_stop_no_second_one() {
     for now in 2000..2042 {
         assert_step(&seen.look(now), "wait");
     }
+}
+
+#[test]
+fn words_of_others_are_cut_to_what_the_api_server_takes() {
+    let mut seen = seen(&["a"]);
+    seen.status.message = "ä".repeat(TEXT_LIMIT + 1);
+    seen.status.phase = Phase::Failed;
+    let decision = plan(&seen);
+    assert_eq!(decision.status.message, "ä".repeat(TEXT_LIMIT));
 }

@@ -1,10 +1,11 @@
 use proptest::prelude::*;
+use proto_crd::container_restart::{Phase, Strategy as How, Target};
 
 use super::*;
-use crate::request::{Phase, Strategy as How, Target};
 
-fn spec(containers: &str) -> Spec {
-    Spec {
+fn spec(containers: &str) -> ContainerRestartSpec {
+    ContainerRestartSpec {
+        node_name: "n1".to_owned(),
         pod_name: "p".to_owned(),
         pod_uid: "u".to_owned(),
         containers: containers
@@ -21,18 +22,18 @@ fn spec(containers: &str) -> Spec {
 
 /// `name/containers`, in order of creation; `*` has begun, `!` has ended.
 fn told(requests: &[&str]) -> Vec<String> {
-    let parsed: Vec<(String, Spec, Status)> = requests
+    let parsed: Vec<(String, ContainerRestartSpec, ContainerRestartStatus)> = requests
         .iter()
         .map(|text| {
             let (name, containers) = text.trim_end_matches(['*', '!']).split_once('/').unwrap();
-            let status = Status {
+            let status = ContainerRestartStatus {
                 accepted_at: text.ends_with('*').then(Timestamp::default),
                 phase: if text.ends_with('!') {
                     Phase::Failed
                 } else {
                     Phase::Pending
                 },
-                ..Status::default()
+                ..ContainerRestartStatus::default()
             };
             (name.to_owned(), spec(containers), status)
         })

@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use proto_crd::container_restart::{
+    BackOffPolicy, ContainerRestartSpec, ContainerRestartStatus, FailurePolicy, Phase, Strategy,
+    Target,
+};
+use proto_crd::time::Timestamp;
+
 use super::world::{NAMES, World};
 use crate::backoff::BackOff;
 use crate::observed::{Observed, PodView};
 use crate::plan::{Decision, Step, StopOrder, plan};
 use crate::queue::{Turn, Waiting, turns};
-use crate::request::{BackOffPolicy, FailurePolicy, Phase, Spec, Status, Strategy, Target};
-use crate::time::Timestamp;
 
 /// When the driver ends in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +47,7 @@ pub(super) struct Flight {
 
 pub(super) struct Request {
     name: String,
-    spec: Spec,
+    spec: ContainerRestartSpec,
     created_at: Timestamp,
     deleting: bool,
     /// Every status that was ever stored, newest last.
@@ -62,7 +66,7 @@ pub(super) struct Request {
 }
 
 impl Request {
-    fn status(&self, back: usize) -> Status {
+    fn status(&self, back: usize) -> ContainerRestartStatus {
         let index = self.stored.len().saturating_sub(1 + back);
         serde_json::from_str(&self.stored[index]).unwrap()
     }
@@ -78,7 +82,8 @@ impl World {
             return;
         }
         let bit = |number: u8| strategy & (1 << number) != 0;
-        let spec = Spec {
+        let spec = ContainerRestartSpec {
+            node_name: "n1".to_owned(),
             pod_name: "shop".to_owned(),
             pod_uid: "uid".to_owned(),
             containers: (0..NAMES.len())
@@ -113,7 +118,7 @@ impl World {
             spec,
             created_at: self.now,
             deleting: false,
-            stored: vec![serde_json::to_string(&Status::default()).unwrap()],
+            stored: vec![serde_json::to_string(&ContainerRestartStatus::default()).unwrap()],
             sandbox: None,
             stopped: BTreeMap::new(),
             resumed: BTreeMap::new(),
@@ -228,7 +233,7 @@ impl World {
     }
 
     fn turn(&self, index: usize) -> Turn {
-        let living: Vec<(usize, Status)> = (0..self.requests.len())
+        let living: Vec<(usize, ContainerRestartStatus)> = (0..self.requests.len())
             .filter(|index| !self.requests[*index].deleting)
             .map(|index| (index, self.requests[index].status(0)))
             .collect();
@@ -300,7 +305,7 @@ impl World {
         assert!(ends || request.deleting || decision.look_again.is_some());
     }
 
-    fn store(&mut self, index: usize, status: &Status) {
+    fn store(&mut self, index: usize, status: &ContainerRestartStatus) {
         let request = &mut self.requests[index];
         if status.has_begun() && request.sandbox.is_none() {
             request.sandbox = Some(self.sandbox);

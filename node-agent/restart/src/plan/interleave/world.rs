@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use proto_crd::time::Timestamp;
+
 use crate::observed::{
     ContainerState, Gate, LiveContainer, PodContainer, PodFacts, RestartPolicy, Runtime, Sandbox,
 };
 use crate::prestop::StopSpec;
-use crate::time::Timestamp;
 
 use super::driver::{Flight, Request};
 

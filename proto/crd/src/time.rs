@@ -1,12 +1,14 @@
-//! Points in time as the caller tells them: milliseconds since the Unix epoch, written as RFC 3339 in whole seconds.
+//! Points in time that are reckoned with: milliseconds since the Unix epoch, written as RFC 3339 in whole seconds.
 //!
 //! Arithmetic saturates. Kubernetes keeps whole seconds only: what is stored and must not be too early is
 //! [rounded up](Timestamp::rounded_up) first.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// A point in time, in milliseconds since the Unix epoch.
@@ -54,6 +56,20 @@ impl Timestamp {
     #[must_use]
     pub const fn rounded_up(self) -> Self {
         Self::from_unix_milliseconds(self.0.div_ceil(1000) * 1000)
+    }
+}
+
+impl JsonSchema for Timestamp {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Timestamp".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

@@ -1,0 +1,66 @@
+//! What the API server refuses of a request, whoever makes it: what could never end well. What depends on the Pod is said by
+//! the node's agent.
+
+use serde_json::{Value, json};
+
+use super::{DEFAULT_DEADLINE, DEFAULT_MIN_STARTED};
+use crate::rule::{rule, rule_saying};
+
+/// Of the whole, and that it does not change.
+pub(super) fn spec() -> Value {
+    let deadline = format!(
+        "self.?activeDeadlineSeconds.orValue({})",
+        DEFAULT_DEADLINE.as_secs()
+    );
+    let least = least();
+    let mut rules = vec![
+        rule(
+            "self == oldSelf",
+            "a request cannot be changed; delete it and make another one",
+        ),
+        rule_saying(
+            format!("{least} < {deadline}"),
+            format!(
+                "'it cannot end well: unreadyGracePeriodSeconds and minStartedSeconds (5 where it is not said; for each container where ordered) take ' \
+                 + string({least}) + ' s, and activeDeadlineSeconds leaves ' + string({deadline})"
+            ),
+        ),
+    ];
+    for field in ["terminationGracePeriodSeconds", "maxBackOffSeconds"] {
+        let value = format!("self.?strategy.?{field}.orValue(0)");
+        rules.push(rule_saying(
+            format!("{value} <= {deadline}"),
+            format!(
+                "'strategy.{field} of ' + string({value}) + ' s is longer than the request may take: activeDeadlineSeconds leaves ' + string({deadline})"
+            ),
+        ));
+    }
+    Value::Array(rules)
+}
+
+/// How long it takes where stopping and starting take no time.
+fn least() -> String {
+    format!(
+        "(self.?strategy.?unreadyGracePeriodSeconds.orValue(0) \
+         + self.?strategy.?minStartedSeconds.orValue({}) * (self.?strategy.?ordered.orValue(false) ? size(self.containers) : 1))",
+        DEFAULT_MIN_STARTED.as_secs()
+    )
+}
+
+/// Of the status: a verdict stays.
+pub(super) fn status() -> Value {
+    json!([
+        rule(
+            "!(oldSelf.?phase.orValue('Pending') in ['Succeeded', 'Failed']) || self.?phase.orValue('Pending') == oldSelf.phase",
+            "a verdict stays"
+        ),
+        rule(
+            "!(self.?phase.orValue('Pending') in ['Succeeded', 'Failed']) || has(self.completedAt)",
+            "a verdict says when it was reached (completedAt)"
+        ),
+        rule(
+            "(self.?phase.orValue('Pending') == 'Failed') == has(self.reason)",
+            "a failure, and nothing else, has a reason"
+        ),
+    ])
+}
