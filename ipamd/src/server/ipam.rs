@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipamd_core::{AllocateError, CheckedInterface, NodeRack, PodPolicy};
+use ipamd_core::{
+    AllocateError, CheckedInterface, ListFilter, NodeRack, PodPolicy, ViewState,
+};
 use ipnet::IpNet;
 use proto_ids::{AllocateRequest, Attachment, NetworkName};
 use proto_ipam::convert::required;
@@ -185,6 +187,7 @@ impl Service {
             // The phase says it all, and the ledger would keep the caller waiting.
             Phase::Recovering | Phase::NoRack | Phase::Damaged => NetworkStatus::default(),
         };
+        let lost = self.lost().await?;
         let without_pool = provided.without_pool.iter();
         Ok(v1::StatusResponse {
             phase: phase(status.phase, &settings.rack).into(),
@@ -200,7 +203,32 @@ impl Service {
             refuse_when_exhausted: settings.refuse_when_exhausted,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: self.capabilities.clone(),
+            lost,
         })
+    }
+
+    /// What sandboxes here have although it is another node's by now.
+    async fn lost(&self) -> Result<Vec<v1::LostAddress>, Refused> {
+        let lost = self.claims.lost();
+        if lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        let filter = ListFilter {
+            state: Some(ViewState::Attached),
+            ..ListFilter::default()
+        };
+        let attached = self.ledger.list(filter).await?;
+        let told = attached.into_iter().filter_map(|view| {
+            let node = lost.get(&(view.network.clone(), view.address))?;
+            Some(v1::LostAddress {
+                network: view.network.to_string(),
+                address: view.address.to_string(),
+                node: node.to_string(),
+                identity: view.identity?.to_string(),
+                attachment: Some((&view.attachment?).into()),
+            })
+        });
+        Ok(told.collect())
     }
 }
 

@@ -22,6 +22,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ipamd_core::ClaimWait;
 use ipamd_daemon::Tasks;
 use kube::Api;
 use proto_crd::claim::Claim as Object;
@@ -86,6 +87,18 @@ pub(crate) struct ClaimsHandle {
 }
 
 impl ClaimsHandle {
+    /// Addresses that another node took over while a sandbox here has them, and whose they are now.
+    pub(crate) fn lost(&self) -> BTreeMap<Place, NodeName> {
+        let lost = |(place, wait): (&Place, &ClaimWait)| match wait {
+            ClaimWait::Lost(node) => Some((place.clone(), node.clone())),
+            _ => None,
+        };
+        let shared = self.shared.as_ref();
+        shared.map_or_else(BTreeMap::new, |shared| {
+            shared.board().waits.iter().filter_map(lost).collect()
+        })
+    }
+
     /// Claims nothing.
     pub(crate) const fn of_nobody() -> Self {
         Self {
