@@ -4,6 +4,7 @@
 //! what is judged to the API ([`report`] decides when). What is not seen in time is unknown, never fine. Nothing is done
 //! about what is found.
 
+mod area;
 mod assess;
 mod board;
 mod keeper;

@@ -7,6 +7,7 @@ use proto_crd::node_health::{
     self, Decision, NodeHealthStatus, SignalState, TEXT_LIMIT, VALUE_LIMIT,
 };
 
+use super::area::{self, AreaView, Areas};
 use super::assess::Rule;
 use super::moment::Moment;
 use super::report::REPORT_TTL;
@@ -31,6 +32,7 @@ pub(super) struct Board {
     rules: &'static [Rule],
     trackers: Vec<Tracker>,
     healthy: Steady,
+    areas: Areas,
     /// The earlier process's report was read, or is known not to exist.
     is_continued: bool,
 }
@@ -55,6 +57,8 @@ pub(super) struct Report {
     pub(super) healthy: ConditionStatus,
     /// Since when it is so.
     pub(super) since: Timestamp,
+    /// The same of each part of the node.
+    pub(super) areas: Vec<AreaView>,
 }
 
 /// What a change of makes a report worth writing. Figures and texts that vary while the case is the same are not in it.
@@ -78,6 +82,7 @@ impl Board {
                 status: ConditionStatus::Unknown,
                 since: born.wall,
             },
+            areas: Areas::new(born.wall),
             is_continued: false,
         }
     }
@@ -100,6 +105,7 @@ impl Board {
         let Some(prior) = prior.filter(|prior| prior.boot_id == origin.boot_id) else {
             return;
         };
+        self.areas.adopt(&prior.conditions);
         let is_current = prior.expiry_time.0 > now.wall;
         for tracker in &mut self.trackers {
             let name = tracker.rule().signal.as_str();
@@ -135,8 +141,10 @@ impl Board {
                 since: now.wall,
             };
         }
+        let areas = self.areas.judge(&views, is_complete, now.wall);
         Report {
             rules: self.rules,
+            areas,
             views,
             is_complete,
             healthy,
@@ -176,7 +184,9 @@ impl Report {
             expiry_time: Time(now.after(REPORT_TTL).wall),
             problems: self.count(SignalState::Unhealthy),
             unknowns: self.count(SignalState::Unknown),
-            conditions: vec![self.condition()],
+            conditions: std::iter::once(self.condition())
+                .chain(self.areas.iter().map(AreaView::to_condition))
+                .collect(),
             signals: self.views.iter().zip(self.rules).map(to_signal).collect(),
         }
     }
@@ -227,6 +237,7 @@ fn to_signal((view, rule): (&View, &Rule)) -> node_health::Signal {
     let text = |text: Option<&String>| text.map(|text| cut(text, TEXT_LIMIT));
     node_health::Signal {
         name: view.signal.as_str().to_owned(),
+        area: Some(area::of(view.signal)),
         state: view.state,
         since: Time(view.since),
         observed_time: view.observed.map(Time),

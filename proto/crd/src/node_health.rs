@@ -104,6 +104,9 @@ pub struct Signal {
     /// Which.
     #[schemars(length(min = 1, max = 40), pattern(r"^[a-z][a-z0-9-]*$"))]
     pub name: String,
+    /// The part of the node it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area: Option<Area>,
     /// How it is.
     pub state: SignalState,
     /// Since when it is so.
@@ -135,6 +138,62 @@ pub struct Signal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub advice: Option<String>,
+}
+
+/// A part of a node. Each is a condition of `NodeHealth` and of the Node: `True` where something of it is wrong, as kubelet's own
+/// pressure conditions and node-problem-detector's are.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
+pub enum Area {
+    /// kubelet and the container runtime.
+    Runtime,
+    /// The address daemon and its addresses.
+    Addresses,
+    /// Links, gateways, names.
+    Network,
+    /// Disks and file systems.
+    Storage,
+    /// The kernel, its clock, its boots.
+    Kernel,
+    /// What processes need: memory, processes, files.
+    Resources,
+}
+
+impl Area {
+    /// All of them, in the order in which they are told.
+    pub const ALL: [Self; 6] = [
+        Self::Runtime,
+        Self::Addresses,
+        Self::Network,
+        Self::Storage,
+        Self::Kernel,
+        Self::Resources,
+    ];
+
+    /// The condition of `NodeHealth`.
+    pub const fn condition(self) -> &'static str {
+        match self {
+            Self::Runtime => "RuntimeProblem",
+            Self::Addresses => "AddressProblem",
+            Self::Network => "NetworkProblem",
+            Self::Storage => "StorageProblem",
+            Self::Kernel => "KernelProblem",
+            Self::Resources => "ResourceProblem",
+        }
+    }
+
+    /// The condition of the Node.
+    pub const fn node_condition(self) -> &'static str {
+        match self {
+            Self::Runtime => "berth.dev/RuntimeProblem",
+            Self::Addresses => "berth.dev/AddressProblem",
+            Self::Network => "berth.dev/NetworkProblem",
+            Self::Storage => "berth.dev/StorageProblem",
+            Self::Kernel => "berth.dev/KernelProblem",
+            Self::Resources => "berth.dev/ResourceProblem",
+        }
+    }
 }
 
 /// How a signal is.

@@ -38,7 +38,7 @@ fn limits_are_those_of_the_schema() {
     }
     assert_eq!(
         signal["properties"]["state"]["enum"],
-        json!(["Healthy", "Unhealthy", "Unknown"])
+        json!(["Healthy", "Unhealthy", "Unknown", "Absent"])
     );
     assert_eq!(
         signal["x-kubernetes-validations"].as_array().unwrap().len(),
@@ -89,6 +89,7 @@ fn an_object_reads_back_as_it_was_written() {
             state: SignalState::Unknown,
             since: time,
             observed_time: None,
+            area: Some(Area::Addresses),
             ttl_seconds: 60,
             value: String::new(),
             threshold: "serving".into(),
