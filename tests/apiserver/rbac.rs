@@ -70,13 +70,23 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
     }
 
     let agent = Caller::in_pod(&api, "berth-agent", "n1");
-    let rights = with_everybody(&[
+    let everywhere = [
+        "containerrestarts.berth.dev/status: patch",
+        "containerrestarts.berth.dev: get list watch patch delete",
+        "pods/status: patch",
+        "pods: get list watch",
+    ];
+    let here = [
         "nodehealths.berth.dev/status: patch",
         "nodehealths.berth.dev: get create patch",
-    ]);
-    assert_eq!(agent.rights(NAMESPACE), rights);
-    for namespace in ["default", "kube-system"] {
-        assert_eq!(agent.rights(namespace), with_everybody(&[]), "{namespace}");
+    ];
+    for (namespace, own) in [
+        ("default", &[][..]),
+        (NAMESPACE, &here[..]),
+        ("kube-system", &[]),
+    ] {
+        let all = [&everywhere[..], own].concat();
+        assert_eq!(agent.rights(namespace), with_everybody(&all), "{namespace}");
     }
 
     // The installer's containers have no token; what they could do with one is nothing. A controller makes the account.

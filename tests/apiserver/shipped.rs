@@ -26,7 +26,13 @@ pub(crate) fn installed(name: &str) -> ApiServer {
 pub(crate) fn defined(name: &str) -> ApiServer {
     let api = ApiServer::start(name).unwrap();
     kubectl(&api, &["apply", "-f", &format!("{BASE}/crds")]);
-    for kind in ["claims", "nodehealths", "pools"] {
+    for kind in [
+        "claims",
+        "containerrestarts",
+        "imagepulls",
+        "nodehealths",
+        "pools",
+    ] {
         let kind = format!("{kind}.berth.dev");
         kubectl(&api, &["wait", "--for=condition=Established", "crd", &kind]);
     }
