@@ -47,6 +47,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("node-agent-cri", &["ipamd-daemon"]),
+    ("node-agent-kernel", &[]),
     ("node-agent-restart", &["proto-crd"]),
     ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
     ("install-init", &["cni-spec", "proto-ids"]),
