@@ -38,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "node-agent-controllers",
             "node-agent-cri",
+            "node-agent-kernel",
             "node-agent-restart",
             "ipamd-daemon",
             "cni-neigh",
