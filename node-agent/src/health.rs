@@ -23,7 +23,8 @@ use std::sync::Arc;
 use clap::Args;
 use ipamd_daemon::Tasks;
 use ipamd_daemon::readiness::Readiness;
-use tokio::sync::mpsc;
+use node_agent_cri::Runtime;
+use tokio::sync::{mpsc, watch};
 use tracing::info;
 
 pub(crate) use self::signal::{Finding, Signal, Verdict};
@@ -35,6 +36,7 @@ use self::keeper::spawn_keeper;
 use self::moment::Moment;
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
+use crate::lost::spawn_lost;
 use crate::metrics::HealthMetrics;
 use crate::roots::Roots;
 
@@ -109,9 +111,12 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     };
     let board = Board::new(TABLE, Moment::now());
     let reports = spawn_keeper(tasks, board, heard, health.metrics.clone());
+    let (told, lost) = watch::channel(Vec::new());
+    spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
     let ipamd = ipamd::Source {
         socket: health.args.ipamd_socket,
         node: health.node,
+        lost: told,
     };
     signals::spawn_source(tasks, ipamd, notices.clone());
     let kubelet = kubelet::Source {

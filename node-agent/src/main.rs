@@ -3,6 +3,7 @@
 mod app;
 mod args;
 mod health;
+mod lost;
 mod metrics;
 mod readiness;
 mod roots;

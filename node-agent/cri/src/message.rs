@@ -17,6 +17,20 @@ pub(crate) const LIST_SANDBOXES: &str = "/runtime.v1.RuntimeService/ListPodSandb
 /// `PodSandboxStatus`, as a path.
 pub(crate) const SANDBOX_STATUS: &str = "/runtime.v1.RuntimeService/PodSandboxStatus";
 
+/// `StopPodSandbox`, as a path.
+pub(crate) const STOP_SANDBOX: &str = "/runtime.v1.RuntimeService/StopPodSandbox";
+
+/// Which sandbox is to be stopped.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct StopSandboxRequest {
+    #[prost(string, tag = "1")]
+    pub(crate) pod_sandbox_id: String,
+}
+
+/// It is stopped.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub(crate) struct StopSandboxResponse {}
+
 /// Which version of CRI is asked for.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub(crate) struct VersionRequest {

@@ -150,6 +150,23 @@ impl Runtime {
         Ok(status.into())
     }
 
+    /// Stops a sandbox: its containers are killed without a grace period, and it is taken off its networks. One that has stopped
+    /// already, or is not known, is no error.
+    ///
+    /// # Errors
+    /// As [`Self::version`].
+    pub async fn stop_sandbox(&self, id: &str, deadline: Duration) -> Result<(), CallRuntimeError> {
+        let question = message::StopSandboxRequest {
+            pod_sandbox_id: id.to_owned(),
+        };
+        let answer: Result<message::StopSandboxResponse, _> =
+            self.ask(message::STOP_SANDBOX, question, deadline).await;
+        match answer {
+            Ok(_) | Err(CallRuntimeError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn sandbox_status(
         &self,
         id: &str,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use proto_crd::node_health::Decision;
 
 use super::signal::Signal;
-use super::signals::{addresses, ipamd, kubelet};
+use super::signals::{addresses, ipamd, kubelet, lost_addresses};
 
 /// From one look of a source to the next, where nothing asks for another period.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
@@ -56,7 +56,12 @@ pub(super) const CORDON: Option<Escalation> = Some(Escalation {
 });
 
 /// All of them, in the order in which they are reported.
-pub(super) const TABLE: &[Rule] = &[ipamd::RULE, addresses::RULE, kubelet::RULE];
+pub(super) const TABLE: &[Rule] = &[
+    ipamd::RULE,
+    addresses::RULE,
+    lost_addresses::RULE,
+    kubelet::RULE,
+];
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 pub(in crate::health) mod addresses;
 pub(in crate::health) mod ipamd;
 pub(in crate::health) mod kubelet;
+pub(in crate::health) mod lost_addresses;
 
 use std::io;
 use std::time::Duration;

@@ -10,11 +10,13 @@ use proto_crd::node_health::Decision;
 use proto_ipam::v1::ipam_client::IpamClient;
 use proto_ipam::v1::{Phase, StatusRequest, StatusResponse};
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
-use super::{Look, addresses, is_own};
+use super::{Look, addresses, is_own, lost_addresses};
 use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
+use crate::lost::Lost;
 
 /// Its name.
 pub(in crate::health) const SIGNAL: Signal = Signal::new("ipamd");
@@ -33,12 +35,14 @@ pub(in crate::health) const RULE: Rule = Rule {
 };
 
 /// The daemon.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::health) struct Source {
     /// Its socket.
     pub(in crate::health) socket: PathBuf,
     /// The node that both are of.
     pub(in crate::health) node: String,
+    /// Who ends what has an address of another node.
+    pub(in crate::health) lost: watch::Sender<Vec<Lost>>,
 }
 
 /// What one look saw.
@@ -72,7 +76,18 @@ impl Look for Source {
     async fn look(&mut self) -> Vec<Verdict> {
         let sight = self.observe().await;
         let ipamd = assess(&sight, &self.node, &self.socket.display().to_string());
-        vec![ipamd, addresses::assess(&sight)]
+        if let Some(named) = lost_addresses::lost(&sight) {
+            self.lost.send_if_modified(|lost| {
+                let is_other = *lost != named;
+                *lost = named;
+                is_other
+            });
+        }
+        vec![
+            ipamd,
+            addresses::assess(&sight),
+            lost_addresses::assess(&sight),
+        ]
     }
 }
 
