@@ -3,9 +3,11 @@
 //! Offsets count from the Ethernet header: a raw packet socket shows it to its filter. The socket's protocol has
 //! chosen the ethertype already.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use libc::{
-    BPF_ABS, BPF_B, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, PACKET_OTHERHOST, SKF_AD_OFF,
-    SKF_AD_PKTTYPE,
+    BPF_ABS, BPF_B, BPF_JA, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, PACKET_OTHERHOST,
+    SKF_AD_OFF, SKF_AD_PKTTYPE,
 };
 use socket2::SockFilter;
 
@@ -45,6 +47,49 @@ pub(crate) fn nd() -> Vec<SockFilter> {
         refuse(),
         accept(),
     ]
+}
+
+/// Of what [`arp`] lets pass, what a sender says who has `address`.
+pub(crate) fn arp_of(address: Ipv4Addr) -> Vec<SockFilter> {
+    const SENDER: u32 = 14;
+    let start = u32::try_from(frame::HEADER_BYTES).unwrap_or(14);
+    vec![
+        load(BPF_W, ancillary(SKF_AD_PKTTYPE)),
+        if_equal(PACKET_OTHERHOST.into(), 2),
+        load(BPF_W, start + SENDER),
+        if_equal(address.to_bits(), 1),
+        refuse(),
+        accept(),
+    ]
+}
+
+/// Of what [`nd`] lets pass, the advertisements of `address` (to tell by its last four octets; who parses compares the rest) and the
+/// solicitations from it.
+pub(crate) fn nd_of(address: Ipv6Addr) -> Vec<SockFilter> {
+    const SOURCE_END: u32 = 20;
+    const ICMP_TYPE: u32 = 40;
+    const TARGET_END: u32 = 60;
+    let start = u32::try_from(frame::HEADER_BYTES).unwrap_or(14);
+    let [.., a, b, c, d] = address.octets();
+    let end = u32::from_be_bytes([a, b, c, d]);
+    let mut program = nd();
+    // The last instruction but one refuses, the last accepts: here the second check begins.
+    program.pop();
+    program.extend([
+        load(BPF_B, start + ICMP_TYPE),
+        if_equal(nd::ADVERTISEMENT.into(), 2),
+        load(BPF_W, start + SOURCE_END),
+        jump(1),
+        load(BPF_W, start + TARGET_END),
+        if_equal(end, 1),
+        refuse(),
+        accept(),
+    ]);
+    program
+}
+
+fn jump(skip: u32) -> SockFilter {
+    instruction(BPF_JMP | BPF_JA, 0, 0, skip)
 }
 
 fn ancillary(field: i32) -> u32 {

@@ -82,6 +82,15 @@ impl Frame {
         }
     }
 
+    /// The same for one host instead of for all: who knows the MAC wakes nobody else. Not for solicitations, which only their group hears.
+    #[must_use]
+    pub fn addressed(mut self, to: MacAddr) -> Self {
+        if let Some(destination) = self.0.get_mut(..6) {
+            destination.copy_from_slice(&to.octets());
+        }
+        self
+    }
+
     /// What the frame tells; `None` for anything that is not one well-formed ARP or ND message about a unicast address.
     pub fn parse(bytes: &[u8]) -> Option<Observation> {
         let (header, rest) = bytes.split_at_checked(HEADER_BYTES)?;

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{LinkAddr, MsgFlags, bind, recvfrom, send};
 use proto_ids::{IfName, MacAddr};
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockFilter, Type};
 
 use crate::filter;
 use crate::frame::{Frame, Observation};
@@ -122,11 +122,30 @@ impl Socket {
     /// # Errors
     /// The interface is missing or not Ethernet, or the process lacks `CAP_NET_RAW`.
     pub fn open(ifname: &IfName, family: Family) -> Result<Self, OpenSocketError> {
+        match family {
+            Family::V4 => Self::with(ifname, arp::ETHERTYPE, &filter::arp()),
+            Family::V6 => Self::with(ifname, nd::ETHERTYPE, &filter::nd()),
+        }
+    }
+
+    /// As [`Self::open`], but hears only what is said of one address by who has it: of a segment full of questions nothing fills the
+    /// queue. Of IPv6 a message of another address that ends alike may pass.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_about(ifname: &IfName, address: IpAddr) -> Result<Self, OpenSocketError> {
+        match address {
+            IpAddr::V4(v4) => Self::with(ifname, arp::ETHERTYPE, &filter::arp_of(v4)),
+            IpAddr::V6(v6) => Self::with(ifname, nd::ETHERTYPE, &filter::nd_of(v6)),
+        }
+    }
+
+    fn with(
+        ifname: &IfName,
+        ethertype: u16,
+        program: &[SockFilter],
+    ) -> Result<Self, OpenSocketError> {
         let (link, mac) = Links::observe()?.find(ifname)?;
-        let (ethertype, program) = match family {
-            Family::V4 => (arp::ETHERTYPE, filter::arp()),
-            Family::V6 => (nd::ETHERTYPE, filter::nd()),
-        };
         let protocol = Protocol::from(i32::from(ethertype.to_be()));
         let kind = Type::RAW.nonblocking().cloexec();
         let socket =
@@ -137,7 +156,7 @@ impl Socket {
                 }
             })?;
         socket
-            .attach_filter(&program)
+            .attach_filter(program)
             .map_err(|source| OpenSocketError::Filter {
                 ifname: ifname.clone(),
                 source,

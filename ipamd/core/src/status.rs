@@ -1,5 +1,7 @@
 //! How full the pools are.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use proto_ids::{NetworkName, PoolName, RackName};
 
@@ -18,6 +20,8 @@ pub struct PoolStatus {
     pub rack: RackName,
     /// Its subnet.
     pub subnet: IpNet,
+    /// The switch on it.
+    pub gateway: Option<IpAddr>,
     /// Addresses it may hand out.
     pub capacity: u64,
     /// Addresses that a sandbox has.
@@ -74,6 +78,7 @@ fn status(pool: &PoolBook) -> PoolStatus {
         network: settings.network.clone(),
         rack: settings.rack.clone(),
         subnet: settings.subnet,
+        gateway: settings.gateway,
         capacity: pool.capacity(),
         attached: pool.tally.attached,
         held: pool.tally.held,

@@ -48,6 +48,7 @@ pub(super) fn pool_status(status: &PoolStatus) -> v1::PoolStatus {
         network: status.network.to_string(),
         rack: status.rack.to_string(),
         subnet: status.subnet.to_string(),
+        gateway: text(status.gateway.as_ref()),
         capacity: status.capacity,
         attached: status.attached,
         held: status.held,

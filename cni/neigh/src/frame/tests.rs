@@ -279,6 +279,14 @@ fn tag_inside_a_frame_is_told_and_a_second_one_is_not_looked_behind() {
 }
 
 #[test]
+fn question_to_one_host_differs_in_its_destination_only() {
+    let asked = Frame::request(MAC, ip("10.0.0.2"), ip("10.0.0.1"));
+    let one = asked.clone().addressed(OTHER);
+    assert_eq!(one.as_bytes()[..6], OTHER.octets());
+    assert_eq!(one.as_bytes()[6..], asked.as_bytes()[6..]);
+}
+
+#[test]
 fn addresses_of_two_families_are_asked_for_by_a_probe() {
     let asked = Frame::request(MAC, ip("fd00::1"), ip("10.0.0.1"));
     assert_eq!(asked, Frame::probe(MAC, ip("10.0.0.1")));

@@ -13,6 +13,7 @@ fn pools_are_counted_in_the_order_of_the_settings() {
         panic!("two pools");
     };
     assert_eq!(external.pool.as_str(), "external-a");
+    assert_eq!(external.gateway, Some("10.20.1.1".parse().unwrap()));
     assert_eq!(
         (external.capacity, external.attached, external.held),
         (4, 1, 1)
