@@ -7,6 +7,8 @@ mod claim_rights;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
+mod container_restart;
+#[cfg(test)]
 mod controllers;
 #[cfg(test)]
 mod crds;
