@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the module that holds all of it")]
 
 use std::io;
+use std::mem;
 use std::ptr;
 
 /// The last lines that fit, without taking them away (syslog(2)).
@@ -21,4 +22,16 @@ pub(crate) fn log_size() -> io::Result<usize> {
     // SAFETY: this action takes no buffer.
     let size = unsafe { libc::klogctl(SYSLOG_ACTION_SIZE_BUFFER, ptr::null_mut(), 0) };
     usize::try_from(size).map_err(|_| io::Error::last_os_error())
+}
+
+pub(crate) fn read_timex() -> io::Result<libc::timex> {
+    // SAFETY: a structure of integers, for which zeroes are a value; with `modes` zero nothing is set.
+    let mut timex: libc::timex = unsafe { mem::zeroed() };
+    // SAFETY: the kernel reads and writes the one structure, which is borrowed for the call.
+    let state = unsafe { libc::adjtimex(&raw mut timex) };
+    // Anything from 0 up is the state of the leap second and the clock.
+    if state < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(timex)
 }
