@@ -9,7 +9,7 @@ use crate::container::{Container, ContainerFilter, ContainerStatus, ExecOutcome}
 use crate::image::{Image, ImageFilesystems, Pull};
 use crate::message;
 use crate::message::{container, image};
-use crate::sandbox::{Sandbox, SandboxFilter, SandboxStatus};
+use crate::sandbox::{Sandbox, SandboxFilter, SandboxStatus, mac};
 
 /// As kubelet takes at most (`maxMsgSize` of its CRI client): some hundred containers have less than one.
 const MAX_LIST_BYTES: usize = 16 * 1024 * 1024;
@@ -165,6 +165,25 @@ impl Runtime {
             Ok(_) | Err(CallRuntimeError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// One sandbox, with what CRI does not tell: a larger answer, which only containerd understands.
+    ///
+    /// # Errors
+    /// As [`Self::sandbox`].
+    pub async fn sandbox_in_full(
+        &self,
+        id: &str,
+        deadline: Duration,
+    ) -> Result<SandboxStatus, CallRuntimeError> {
+        let answer = self.sandbox_status(id, true, deadline).await?;
+        let status = answer
+            .status
+            .ok_or_else(|| unknown("PodSandboxStatus", id))?;
+        Ok(SandboxStatus {
+            mac: mac(&answer.info),
+            ..status.into()
+        })
     }
 
     async fn sandbox_status(

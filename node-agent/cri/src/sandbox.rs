@@ -58,6 +58,43 @@ pub struct SandboxStatus {
     pub ips: Vec<String>,
     /// Whose network it is on.
     pub network: Network,
+    /// The MAC address that the plugin answered with; told by [`crate::Runtime::sandbox_in_full`] only.
+    pub mac: Option<String>,
+}
+
+/// Of what a runtime knows besides CRI, containerd's answer of its plugin.
+#[derive(serde::Deserialize)]
+struct Info {
+    #[serde(rename = "cniResult")]
+    plugin: Option<PluginAnswer>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PluginAnswer {
+    #[serde(default)]
+    interfaces: BTreeMap<String, Interface>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Interface {
+    #[serde(default)]
+    mac: String,
+    /// The network namespace; empty for what is on the node.
+    #[serde(default)]
+    sandbox: String,
+}
+
+/// The MAC address of the first interface inside a sandbox, in what containerd (1.6 to 2.4) tells of it.
+pub(crate) fn mac(info: &BTreeMap<String, String>) -> Option<String> {
+    let info: Info = serde_json::from_str(info.get("info")?).ok()?;
+    let interfaces = info.plugin?.interfaces;
+    let inside = |(name, interface): &(&String, &Interface)| {
+        *name != "lo" && !interface.sandbox.is_empty() && !interface.mac.is_empty()
+    };
+    let first = interfaces.iter().find(inside);
+    first.map(|(_, interface)| interface.mac.clone())
 }
 
 impl From<SandboxFilter> for message::Filter {
@@ -109,6 +146,7 @@ impl From<message::SandboxStatus> for SandboxStatus {
             // Empty on the node's own network.
             ips: ips.filter(|ip| !ip.is_empty()).collect(),
             network,
+            mac: None,
             sandbox: message::Sandbox {
                 id: status.id,
                 metadata: status.metadata,

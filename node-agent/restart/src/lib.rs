@@ -6,6 +6,7 @@
 //! kubelet alone does.
 
 pub mod backoff;
+pub mod gate;
 pub mod observed;
 pub mod plan;
 pub mod prestop;

@@ -110,10 +110,10 @@ pub fn plan(seen: &Observed) -> Decision {
     } else {
         draft.decide()
     };
-    if let Step::Wait { message } = &step
+    if let Some(message) = step.waits()
         && !draft.status.phase.is_final()
     {
-        draft.status.message.clone_from(message);
+        draft.status.message = message;
     }
     draft.bound();
     Decision {
@@ -326,6 +326,23 @@ impl Draft<'_> {
             Step::Failed(failure)
         } else {
             Step::RefuseForGood(failure)
+        }
+    }
+}
+
+impl Step {
+    /// What is waited for, for people.
+    fn waits(&self) -> Option<String> {
+        match self {
+            Self::Wait { message } => Some(message.clone()),
+            Self::WaitBackoff { container, until } => Some(format!(
+                "until {until}, for kubelet to forget the restarts of container {container}: stopped before, it would stay down for longer than is allowed"
+            )),
+            Self::WaitUnready { until: None, .. } => Some("for the Pod to be unready".to_owned()),
+            Self::WaitUnready {
+                until: Some(until), ..
+            } => Some(format!("until {until}, with the Pod unready")),
+            _ => None,
         }
     }
 }
