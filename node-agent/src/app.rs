@@ -21,6 +21,7 @@ use tracing::{error, info};
 use crate::args::Args;
 use crate::health::{Health, Place, Writer, spawn_health};
 use crate::metrics::Metrics;
+use crate::pulse::{self, Pulse};
 use crate::readiness::spawn_readiness;
 
 /// Only a write of the controllers, and the Lease.
@@ -94,6 +95,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         namespace: args.api.namespace.clone(),
         node: args.node.clone(),
     };
+    let pulse = Pulse::default();
     let health = Health {
         args: args.health.clone(),
         roots: args.roots.clone(),
@@ -102,8 +104,10 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         writer: Writer::new(client, place),
         metrics: metrics.health.clone(),
         readiness,
+        pulse: pulse.clone(),
     };
     spawn_health(tasks, health);
+    pulse::watch(pulse).context("starting the thread that watches whether the agent goes on")?;
     Ok(watch)
 }
 

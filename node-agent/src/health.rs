@@ -7,8 +7,14 @@
 mod area;
 mod assess;
 mod board;
+mod course;
+mod events;
 mod keeper;
+mod lease;
 mod moment;
+mod node_status;
+mod outbox;
+mod pace;
 mod report;
 mod reporter;
 mod signal;
@@ -31,13 +37,17 @@ pub(crate) use self::signal::{Finding, Signal, Verdict};
 pub(crate) use self::writer::{Place, Writer};
 
 use self::assess::TABLE;
-use self::board::{Board, Origin};
+use self::board::{Board, Origin, Report};
+use self::events::{Events, spawn_events};
 use self::keeper::spawn_keeper;
+use self::lease::{Beats, spawn_lease};
 use self::moment::Moment;
+use self::node_status::{Conditions, spawn_conditions};
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
 use crate::lost::spawn_lost;
 use crate::metrics::HealthMetrics;
+use crate::pulse::Pulse;
 use crate::roots::Roots;
 
 /// Looks that wait to be judged. Judging takes microseconds; more than a few waiting means that the process is starved.
@@ -90,6 +100,8 @@ pub(crate) struct Health {
     pub(crate) metrics: HealthMetrics,
     /// Follows the reports.
     pub(crate) readiness: Arc<Readiness>,
+    /// Beats while signals are judged.
+    pub(crate) pulse: Pulse,
 }
 
 /// Starts to look, to judge and to report.
@@ -110,7 +122,10 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let board = Board::new(TABLE, Moment::now());
-    let reports = spawn_keeper(tasks, board, heard, health.metrics.clone());
+    let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
+    let reports = spawn_keeper(tasks, board, heard, metrics, pulse);
+    let writer = Arc::new(health.writer);
+    spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
     let (told, lost) = watch::channel(Vec::new());
     spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
     let ipamd = ipamd::Source {
@@ -124,7 +139,7 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     };
     signals::spawn_source(tasks, kubelet, notices.clone());
     let reporter = Reporter {
-        writer: health.writer,
+        writer,
         origin,
         reports,
         notices,
@@ -132,4 +147,38 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         readiness: health.readiness,
     };
     spawn_reporter(tasks, reporter);
+}
+
+/// Starts what tells besides the report: conditions of the Node, Events, the Lease.
+fn spawn_tellers(
+    tasks: &Tasks,
+    writer: &Arc<Writer>,
+    reports: &watch::Receiver<Report>,
+    metrics: &HealthMetrics,
+    pulse: Pulse,
+) {
+    let place = writer.place();
+    let conditions = Conditions {
+        client: writer.client(),
+        node: place.node.clone(),
+        reports: reports.clone(),
+        metrics: metrics.clone(),
+    };
+    spawn_conditions(tasks, conditions);
+    let events = Events {
+        client: writer.client(),
+        writer: Arc::clone(writer),
+        node: place.node.clone(),
+        reports: reports.clone(),
+        metrics: metrics.clone(),
+    };
+    spawn_events(tasks, events);
+    let beats = Beats {
+        client: writer.client(),
+        writer: Arc::clone(writer),
+        place: place.clone(),
+        pulse,
+        metrics: metrics.clone(),
+    };
+    spawn_lease(tasks, beats);
 }

@@ -5,6 +5,7 @@ mod args;
 mod health;
 mod lost;
 mod metrics;
+mod pulse;
 mod readiness;
 mod roots;
 

@@ -7,7 +7,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use proto_crd::node_health::SignalState;
+use proto_crd::condition::ConditionStatus;
+use proto_crd::node_health::{Area, SignalState};
 
 use crate::health::{Finding, Signal, Verdict};
 
@@ -45,6 +46,8 @@ pub(crate) struct HealthMetrics {
     states: Family<StateLabels, Gauge>,
     looks: Family<LookLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
+    told: Family<ToldLabels, Counter>,
+    conditions: Family<ConditionLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +65,38 @@ struct LookLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReportLabels {
     result: ReportResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ToldLabels {
+    object: Told,
+    result: ReportResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabels {
+    r#type: &'static str,
+    status: Status,
+}
+
+/// What is written besides the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+pub(crate) enum Told {
+    /// Conditions of the Node.
+    condition,
+    /// An Event on it.
+    event,
+    /// The agent's Lease.
+    lease,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+enum Status {
+    r#true,
+    r#false,
+    unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -108,6 +143,16 @@ impl HealthMetrics {
             "Writes of the node's NodeHealth, and reads of an earlier one that failed",
             metrics.reports.clone(),
         );
+        registry.register(
+            "told",
+            "Writes of the Node's conditions, of Events on it and of the agent's Lease",
+            metrics.told.clone(),
+        );
+        registry.register(
+            "condition",
+            "1 for the status that a condition of ours is in",
+            metrics.conditions.clone(),
+        );
         metrics
     }
 
@@ -141,14 +186,42 @@ impl HealthMetrics {
         }
     }
 
+    /// A part of the node has this status.
+    pub(crate) fn concluded(&self, area: Area, status: ConditionStatus) {
+        for (label, of) in [
+            (Status::r#true, ConditionStatus::True),
+            (Status::r#false, ConditionStatus::False),
+            (Status::unknown, ConditionStatus::Unknown),
+        ] {
+            let labels = ConditionLabels {
+                r#type: area.condition(),
+                status: label,
+            };
+            let gauge = self.conditions.get_or_create(&labels);
+            gauge.set((status == of).into());
+        }
+    }
+
+    /// Something besides the report was written, or could not be.
+    pub(crate) fn told(&self, object: Told, written: bool) {
+        let result = result(written);
+        self.told
+            .get_or_create(&ToldLabels { object, result })
+            .inc();
+    }
+
     /// A report was written, or could not be.
     pub(crate) fn wrote(&self, written: bool) {
-        let result = if written {
-            ReportResult::written
-        } else {
-            ReportResult::failed
-        };
+        let result = result(written);
         self.reports.get_or_create(&ReportLabels { result }).inc();
+    }
+}
+
+const fn result(written: bool) -> ReportResult {
+    if written {
+        ReportResult::written
+    } else {
+        ReportResult::failed
     }
 }
 

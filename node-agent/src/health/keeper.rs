@@ -13,6 +13,7 @@ use super::moment::Moment;
 use super::signal::Verdict;
 use super::tracker::View;
 use crate::metrics::HealthMetrics;
+use crate::pulse::Pulse;
 
 /// Looks expire by themselves: with nothing heard, the board is still judged so often.
 const TICK: Duration = Duration::from_secs(5);
@@ -32,6 +33,7 @@ pub(super) fn spawn_keeper(
     mut board: Board,
     mut heard: mpsc::Receiver<Notice>,
     metrics: HealthMetrics,
+    pulse: Pulse,
 ) -> watch::Receiver<Report> {
     let (publisher, reports) = watch::channel(board.report(Moment::now()));
     let token = tasks.token();
@@ -54,6 +56,10 @@ pub(super) fn spawn_keeper(
                 None => {}
             }
             let report = board.report(now);
+            pulse.beat();
+            for area in &report.areas {
+                metrics.concluded(area.area, area.status);
+            }
             for view in &report.views {
                 metrics.judged(view.signal, view.state);
             }

@@ -1,6 +1,7 @@
 //! When a report is written: on change, not more often than every 30 s; without change every few minutes, spread, so that
 //! ten thousand agents do not write at once. Pure; every instant and every random number is passed in.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::{Duration, Instant};
 
 use super::board::Gist;
@@ -46,8 +47,19 @@ impl Chance {
         Self(f64::from(bits) / f64::from(u32::MAX))
     }
 
+    /// A new one: the standard library's hashers are seeded by the kernel's randomness, and differ from each other.
+    pub(super) fn draw() -> Self {
+        let bits = RandomState::new().build_hasher().finish();
+        Self::new((bits >> 32) as u32)
+    }
+
+    /// So much of the span.
+    pub(super) fn of(self, span: Duration) -> Duration {
+        span.mul_f64(self.0)
+    }
+
     /// The wait, shortened by up to a quarter.
-    fn shorten(self, wait: Duration) -> Duration {
+    pub(super) fn shorten(self, wait: Duration) -> Duration {
         wait.mul_f64(1.0 - SPREAD * self.0)
     }
 }

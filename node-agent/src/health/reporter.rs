@@ -1,7 +1,6 @@
 //! The task that writes: reads the report of an earlier process back, then writes when [`Schedule`] says so. With the API
 //! server away it tries on, at a bounded rate, and writes what is true by then.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ const REMINDER: Duration = Duration::from_secs(10 * 60);
 /// What the reporter works with.
 pub(super) struct Reporter {
     /// The object in the API.
-    pub(super) writer: Writer,
+    pub(super) writer: Arc<Writer>,
     /// Where reports come from.
     pub(super) origin: Origin,
     /// What is known.
@@ -97,7 +96,7 @@ impl Reporter {
                 }
                 Err(error) => {
                     let now = Instant::now();
-                    tries.failed(now, chance());
+                    tries.failed(now, Chance::draw());
                     course.failed(&chain(&error), now, &self.readiness);
                     self.metrics.wrote(false);
                     tokio::time::sleep_until(tries.earliest(now).into()).await;
@@ -114,11 +113,11 @@ impl Reporter {
         let now = Instant::now();
         match written {
             Ok(()) => {
-                schedule.written(report.gist(), now, chance());
+                schedule.written(report.gist(), now, Chance::draw());
                 course.succeeded(now, &self.readiness);
             }
             Err(error) => {
-                schedule.failed(now, chance());
+                schedule.failed(now, Chance::draw());
                 course.failed(&chain(&error), now, &self.readiness);
             }
         }
@@ -149,10 +148,4 @@ impl Course {
             readiness.set(Ready::No(format!("no report is in force: {reason}")));
         }
     }
-}
-
-/// A new one each time: the standard library's hashers are seeded by the kernel's randomness, and differ from each other.
-fn chance() -> Chance {
-    let bits = RandomState::new().build_hasher().finish();
-    Chance::new((bits >> 32) as u32)
 }

@@ -13,6 +13,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use proto_crd::names;
 use proto_crd::node_health::{NodeHealth, NodeHealthSpec, NodeHealthStatus};
 use serde_json::json;
+use tokio::sync::OnceCell;
 use tracing::{info, warn};
 
 /// What the API server puts into the user of a token that is bound to a Pod on a node.
@@ -21,6 +22,7 @@ const TOKEN_NODE_UID: &str = "authentication.kubernetes.io/node-uid";
 
 const NOT_FOUND: u16 = 404;
 const FORBIDDEN: u16 = 403;
+const CONFLICT: u16 = 409;
 
 /// Which object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,7 @@ pub(crate) struct Writer {
     client: Client,
     api: Api<NodeHealth>,
     place: Place,
+    owner: OnceCell<Option<OwnerReference>>,
 }
 
 /// Why the API server did not do what it was asked.
@@ -62,7 +65,7 @@ pub(super) enum CallApiError {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReportError {
     /// Reading the earlier one.
-    #[error("reading NodeHealth {name}{}", advice(source))]
+    #[error("reading NodeHealth {name}{}", .source.advice())]
     Read {
         /// The object.
         name: String,
@@ -88,7 +91,7 @@ pub(super) enum ReportError {
         node: String,
     },
     /// Making the object.
-    #[error("creating NodeHealth {name}{}", advice(source))]
+    #[error("creating NodeHealth {name}{}", .source.advice())]
     Create {
         /// The object.
         name: String,
@@ -97,7 +100,7 @@ pub(super) enum ReportError {
         source: CallApiError,
     },
     /// Writing its status.
-    #[error("writing the status of NodeHealth {name}{}", advice(source))]
+    #[error("writing the status of NodeHealth {name}{}", .source.advice())]
     Apply {
         /// The object.
         name: String,
@@ -107,25 +110,26 @@ pub(super) enum ReportError {
     },
 }
 
-/// What to do about an answer that does not change by itself.
-fn advice(error: &CallApiError) -> &'static str {
-    match error {
-        CallApiError::Refused {
-            code: FORBIDDEN, ..
-        } => {
-            "; the rights of the agent come with install/manifests (rbac, policy): apply them again"
-        }
-        CallApiError::Refused {
-            code: NOT_FOUND, ..
-        } => {
-            "; are custom resource definition and namespace there? they come with install/manifests"
-        }
-        _ => "",
-    }
-}
-
 impl CallApiError {
-    const fn is_not_found(&self) -> bool {
+    /// What to do about an answer that does not change by itself.
+    pub(super) const fn advice(&self) -> &'static str {
+        match self {
+            Self::Refused {
+                code: FORBIDDEN, ..
+            } => {
+                "; the rights of the agent come with install/manifests (rbac, policy): apply them again"
+            }
+            Self::Refused {
+                code: NOT_FOUND, ..
+            } => {
+                "; are custom resource definition and namespace there? they come with install/manifests"
+            }
+            _ => "",
+        }
+    }
+
+    /// There is none.
+    pub(super) const fn is_not_found(&self) -> bool {
         matches!(
             self,
             Self::Refused {
@@ -133,6 +137,11 @@ impl CallApiError {
                 ..
             }
         )
+    }
+
+    /// There is one of that name already.
+    pub(super) const fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { code: CONFLICT, .. })
     }
 }
 
@@ -159,7 +168,18 @@ impl Writer {
             api: Api::namespaced(client.clone(), &place.namespace),
             client,
             place,
+            owner: OnceCell::new(),
         }
+    }
+
+    /// The API server.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Which object.
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
     }
 
     /// What an earlier process reported, if there is an object and it has a status.
@@ -234,8 +254,13 @@ impl Writer {
         Ok(())
     }
 
-    /// The Node, as our token names it.
-    async fn owner(&self) -> Result<Option<OwnerReference>, ReportError> {
+    /// The Node, as our token names it: asked once.
+    pub(super) async fn owner(&self) -> Result<Option<OwnerReference>, ReportError> {
+        let asked = self.owner.get_or_try_init(|| self.ask_owner()).await;
+        asked.cloned()
+    }
+
+    async fn ask_owner(&self) -> Result<Option<OwnerReference>, ReportError> {
         let api: Api<SelfSubjectReview> = Api::all(self.client.clone());
         let asked = api
             .create(&PostParams::default(), &SelfSubjectReview::default())

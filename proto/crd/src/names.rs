@@ -77,6 +77,9 @@ pub const OUT_OF_SERVICE_TAINT: &str = "node.kubernetes.io/out-of-service";
 /// What the node agent's writes are marked with; what it owns by server-side apply.
 pub const AGENT_FIELD_MANAGER: &str = "berth-agent";
 
+/// Who tells in Events of the node agents.
+pub const AGENT_CONTROLLER: &str = "berth.dev/agent";
+
 /// Annotation of a claim: the UID of the holder's Node, written with `spec.node`. A Node of that name with another UID is
 /// another node.
 pub const NODE_UID_ANNOTATION: &str = "berth.dev/node-uid";

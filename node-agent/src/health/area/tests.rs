@@ -38,9 +38,7 @@ fn wrong(name: &'static str, kind: &'static str, decision: Decision) -> View {
 fn judged(areas: &mut Areas, views: &[View], now: Timestamp) -> AreaView {
     let all = areas.judge(views, true, now);
     assert_eq!(all.len(), Area::ALL.len());
-    all.into_iter()
-        .find(|it| it.area == Area::Runtime)
-        .unwrap()
+    all.into_iter().find(|it| it.area == Area::Runtime).unwrap()
 }
 
 #[test]
@@ -63,16 +61,16 @@ fn strongest_trouble_gives_the_reason_and_all_are_told() {
     let mut areas = Areas::new(now);
     let views = [
         wrong("kubelet", "away", Decision::Observe),
-        wrong("runtime-exec", "too-slow", Decision::Cordon),
-        view("runtime", SignalState::Unknown),
+        wrong("kubelet", "too-slow", Decision::Cordon),
+        view("kubelet", SignalState::Unknown),
         wrong("ipamd", "away", Decision::Urgent),
     ];
     let runtime = judged(&mut areas, &views, now);
     assert_eq!(runtime.status, ConditionStatus::True);
-    assert_eq!(runtime.reason, "RuntimeExecTooSlow");
+    assert_eq!(runtime.reason, "KubeletTooSlow");
     assert_eq!(
         runtime.message,
-        "runtime-exec: runtime-exec is too-slow; kubelet: kubelet is away"
+        "kubelet: kubelet is too-slow; kubelet: kubelet is away"
     );
 }
 
@@ -82,15 +80,15 @@ fn what_is_not_known_is_neither_a_problem_nor_none() {
     let mut areas = Areas::new(now);
     let views = [
         view("kubelet", SignalState::Healthy),
-        view("runtime", SignalState::Unknown),
+        view("kubelet", SignalState::Unknown),
     ];
     let runtime = judged(&mut areas, &views, now);
     assert_eq!(runtime.status, ConditionStatus::Unknown);
-    assert_eq!(runtime.reason, "RuntimeUnknown");
-    assert_eq!(runtime.message, "runtime: nobody looked");
+    assert_eq!(runtime.reason, "KubeletUnknown");
+    assert_eq!(runtime.message, "kubelet: nobody looked");
     let views = [
         view("kubelet", SignalState::Healthy),
-        view("runtime", SignalState::Absent),
+        view("kubelet", SignalState::Absent),
     ];
     let runtime = judged(&mut areas, &views, now);
     assert_eq!(runtime.status, ConditionStatus::False);
@@ -132,10 +130,22 @@ fn texts_fit_into_a_condition() {
     let long = "x".repeat(600);
     let mut views = vec![wrong("kubelet", "away", Decision::Observe); 3];
     for view in &mut views {
-        view.wrong.as_mut().unwrap().trouble.message.clone_from(&long);
+        view.wrong
+            .as_mut()
+            .unwrap()
+            .trouble
+            .message
+            .clone_from(&long);
     }
     let mut areas = Areas::new(Timestamp::UNIX_EPOCH);
     let told = judged(&mut areas, &views, Timestamp::UNIX_EPOCH);
     assert_eq!(told.message.chars().count(), MESSAGE_LIMIT);
-    assert!(word(&["a-very-long-signal-name-of-forty-letters", "and-a-long-kind-of-it"]).len() <= REASON_LIMIT);
+    assert!(
+        word(&[
+            "a-very-long-signal-name-of-forty-letters",
+            "and-a-long-kind-of-it"
+        ])
+        .len()
+            <= REASON_LIMIT
+    );
 }
