@@ -7,9 +7,9 @@ use proto_ids::{NetworkName, RackName};
 
 use super::{Claim, ClaimRecord, ClaimWrite, ClaimedBinding, Holding, Tenure};
 use crate::binding::{Addresses, Binding, State};
-use crate::book::{Book, Tables};
-use crate::change::{Change, Record, RecordKey};
-use crate::draft::Draft;
+use crate::book::{Book, Entry, Tables};
+use crate::change::{Change, Former, Record, RecordKey};
+use crate::draft::{Draft, Rest};
 use crate::rule::Hold;
 use crate::time::Timestamp;
 
@@ -86,6 +86,7 @@ impl Book {
                 ..holding.clone()
             };
             arrival.put(address, settled, &mut draft);
+            arrival.rest(brought, &mut draft);
         } else if !arrival.complete(holding, brought, &mut draft) {
             return None;
         }
@@ -104,11 +105,11 @@ struct Arrival<'a> {
 
 impl Arrival<'_> {
     fn settle(&self, claim: &Claim, draft: &mut Draft<'_>) {
-        let incoming = claim
-            .content
-            .binding
-            .as_ref()
-            .filter(|brought| !self.is_known(brought));
+        let brought = claim.content.binding.as_ref();
+        let incoming = brought.filter(|brought| !self.is_known(brought));
+        if let Some(brought) = brought.filter(|_| incoming.is_none()) {
+            self.rest(brought, draft);
+        }
         let holding = Holding {
             uid: claim.uid.clone(),
             epoch: claim.content.epoch,
@@ -156,6 +157,22 @@ impl Arrival<'_> {
                 .is_some_and(|tables| tables.holder(*address).is_some())
         };
         own.is_some() || brought.addresses.iter().any(taken)
+    }
+
+    /// What the address was brought with is forgotten: as after any binding that ends, it is nobody's for a while.
+    fn rest(&self, brought: &ClaimedBinding, draft: &mut Draft<'_>) {
+        let is_free = self.tables.is_none_or(|tables| {
+            let entry = tables.entries.get(&self.address);
+            let is_free = matches!(entry, None | Some(Entry::Retired(_)));
+            is_free && !tables.conflicts.contains_key(&self.address)
+        });
+        if is_free {
+            let former = Former {
+                identity: brought.identity.clone(),
+                mac: brought.mac,
+            };
+            draft.vacate(self.network, self.address, former, Rest::Quarantine);
+        }
     }
 
     /// The other addresses of a binding, when all of them have come.

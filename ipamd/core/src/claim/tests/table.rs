@@ -173,6 +173,26 @@ fn binding_that_arrives_with_its_claim_is_held_with_its_mac() {
 }
 
 #[test]
+fn address_whose_binding_is_not_taken_in_rests_before_it_is_anybody_elses() {
+    let mut book = Book::new(settings("n2", false));
+    // Its identity has another address here by now.
+    let mut first = held_by("n2", 9);
+    first.content.binding = first.content.binding.map(|it| ClaimedBinding {
+        addresses: vec![ip("10.0.0.11")],
+        ..it
+    });
+    for (answer, address) in [(first, "10.0.0.11"), (held_by("n2", 9), "10.0.0.10")] {
+        let write = ClaimWrite::Create(answer.content.clone());
+        let place = (&network("external"), ip(address));
+        let changes = book.claim_written(place, &write, Some(&answer), at(0));
+        book.apply(&changes);
+    }
+    assert_eq!(book.must_get("t/app-0", "s1", at(1)), ip("10.0.0.11"));
+    let refused = book.allocate(&request("t/other", "s2"), at(1)).unwrap_err();
+    assert!(refused.to_string().contains("quarantine"), "{refused}");
+}
+
+#[test]
 fn binding_with_two_addresses_is_used_only_when_both_have_come() {
     let mut book = Book::new(settings("n2", true));
     let both = ClaimedBinding {
