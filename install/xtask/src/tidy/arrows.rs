@@ -31,7 +31,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "node-agent-controllers",
-        &["ipamd-core", "ipamd-daemon", "proto-crd", "proto-ids"],
+        &[
+            "node-agent-peers",
+            "ipamd-core",
+            "ipamd-daemon",
+            "proto-crd",
+            "proto-ids",
+        ],
     ),
     (
         "node-agent",
@@ -39,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "node-agent-controllers",
             "node-agent-cri",
             "node-agent-kernel",
+            "node-agent-peers",
             "node-agent-restart",
             "ipamd-daemon",
             "cni-neigh",
@@ -49,6 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("node-agent-cri", &["ipamd-daemon"]),
     ("node-agent-kernel", &[]),
+    ("node-agent-peers", &[]),
     ("node-agent-restart", &["proto-crd"]),
     ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
     ("install-init", &["cni-spec", "proto-ids"]),
@@ -80,6 +88,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
     ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
     ("node-agent-controllers", &["k8s-cri", "nix"]),
+    ("node-agent-peers", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-restart", &["tokio", "kube", "k8s-cri"]),
     ("install-init", &["tokio", "kube"]),
     ("tests", &["kube-runtime", "rtnetlink", "netlink-sys"]),

@@ -1,0 +1,252 @@
+//! Whether what this node sees of others is worth anything.
+//!
+//! A node that is cut off sees everybody else dead. So a node withdraws its own vote as soon as something speaks against itself, and
+//! also where it cannot know: a vote that is missing delays a decision, a wrong one makes a wrong decision. Nothing acts on votes yet.
+
+use std::time::{Duration, Instant};
+
+use crate::judge::State;
+
+/// Withdrawn so long after the process stood still, or was flooded: until every peer could be judged anew.
+pub const RECOVERY: Duration = Duration::from_secs(10);
+
+/// A roster that the API server has not confirmed for so long may name nodes that are gone.
+pub const ROSTER_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What is known of the ways that lead out of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    /// Nobody looks: the node has no signal for it.
+    NotWatched,
+    /// Not looked at yet, or not for too long.
+    Unknown,
+    /// At the last look at least one did not answer, whether or not that counts as unhealthy already.
+    Silent,
+    /// At the last look, then, all answered.
+    Answers {
+        /// When it was looked.
+        at: Instant,
+    },
+}
+
+/// What the vote depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// There is a key to sign with.
+    pub has_key: bool,
+    /// How long ago the API server confirmed the roster; none where there is none.
+    pub roster_age: Option<Duration>,
+    /// How long ago the process stood still for more than a second, if it did.
+    pub lagged_ago: Option<Duration>,
+    /// How long ago more arrived than is read, if it did.
+    pub flooded_ago: Option<Duration>,
+    /// What is known of the gateways.
+    pub gateway: Gateway,
+    /// The peers, and since when those that do not answer do not.
+    pub peers: Vec<(State, Option<Instant>)>,
+}
+
+/// Whether this node's view counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vote {
+    /// It does.
+    Given {
+        /// Somebody looks at the gateways, and they answer.
+        is_gateway_watched: bool,
+    },
+    /// It does not.
+    Withdrawn(Withdrawal),
+}
+
+/// Why a vote is withdrawn. The first that applies, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Withdrawal {
+    /// No key: nobody is asked.
+    NoKey,
+    /// Nobody said who is to be asked, or it is nobody.
+    NoRoster,
+    /// Who is to be asked was said too long ago.
+    RosterOld,
+    /// This process stood still.
+    Lagging,
+    /// More arrives than is read.
+    Flooded,
+    /// The own gateway does not answer.
+    GatewaySilent,
+    /// Whether it does is not known.
+    GatewayUnknown,
+    /// It was not looked at since peers went silent: both may have one cause.
+    GatewayUnconfirmed,
+    /// No peer was judged yet.
+    Starting,
+    /// Most peers are dead: more likely it is this node.
+    Isolated,
+}
+
+/// Decides.
+pub fn decide(standing: &Standing) -> Vote {
+    match withdrawal(standing) {
+        Some(why) => Vote::Withdrawn(why),
+        None => Vote::Given {
+            is_gateway_watched: standing.gateway != Gateway::NotWatched,
+        },
+    }
+}
+
+fn withdrawal(standing: &Standing) -> Option<Withdrawal> {
+    let recent = |ago: Option<Duration>| ago.is_some_and(|ago| ago < RECOVERY);
+    let Some(roster_age) = standing
+        .roster_age
+        .filter(|_| standing.has_key && !standing.peers.is_empty())
+    else {
+        let is_keyless = !standing.has_key;
+        return Some(if is_keyless {
+            Withdrawal::NoKey
+        } else {
+            Withdrawal::NoRoster
+        });
+    };
+    if roster_age > ROSTER_LIFE {
+        return Some(Withdrawal::RosterOld);
+    }
+    if recent(standing.lagged_ago) {
+        return Some(Withdrawal::Lagging);
+    }
+    if recent(standing.flooded_ago) {
+        return Some(Withdrawal::Flooded);
+    }
+    let count = |state| standing.peers.iter().filter(|(it, _)| *it == state).count();
+    let (alive, dead) = (count(State::Alive), count(State::Dead));
+    let dead_since = standing.peers.iter().filter(|(it, _)| *it == State::Dead);
+    let last_silence = dead_since.filter_map(|(_, since)| *since).max();
+    match standing.gateway {
+        Gateway::Silent => return Some(Withdrawal::GatewaySilent),
+        Gateway::Unknown => return Some(Withdrawal::GatewayUnknown),
+        Gateway::Answers { at } if last_silence.is_some_and(|since| at < since) => {
+            return Some(Withdrawal::GatewayUnconfirmed);
+        }
+        Gateway::Answers { .. } | Gateway::NotWatched => {}
+    }
+    if alive + dead == 0 {
+        return Some(Withdrawal::Starting);
+    }
+    // A vote against one counts only where at least half of the others are seen; where there are no others, only where
+    // it is not against that one.
+    let others = (alive + dead).saturating_sub(1);
+    (alive == 0 || alive * 2 < others).then_some(Withdrawal::Isolated)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::start;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn before(now: Instant, count: u64) -> Instant {
+        now.checked_sub(seconds(count)).unwrap()
+    }
+
+    /// Three alive, two dead for five seconds; the gateway answered a second ago.
+    fn standing() -> (Standing, Instant) {
+        let now = start() + seconds(1000);
+        let dead = (State::Dead, Some(before(now, 5)));
+        let standing = Standing {
+            has_key: true,
+            roster_age: Some(seconds(60)),
+            lagged_ago: None,
+            flooded_ago: None,
+            gateway: Gateway::Answers { at: before(now, 1) },
+            peers: vec![
+                (State::Alive, None),
+                (State::Alive, None),
+                (State::Alive, None),
+                dead,
+                dead,
+            ],
+        };
+        (standing, now)
+    }
+
+    #[test]
+    fn what_speaks_against_the_node_itself_withdraws_its_vote() {
+        use Withdrawal as W;
+        type Change = fn(&mut Standing, Instant);
+        let table: [(Change, Option<Withdrawal>); 20] = [
+            (|_, _| {}, None),
+            (|it, _| it.has_key = false, Some(W::NoKey)),
+            (|it, _| it.roster_age = None, Some(W::NoRoster)),
+            (|it, _| it.peers.clear(), Some(W::NoRoster)),
+            (|it, _| it.roster_age = Some(ROSTER_LIFE), None),
+            (
+                |it, _| it.roster_age = Some(ROSTER_LIFE + seconds(1)),
+                Some(W::RosterOld),
+            ),
+            (|it, _| it.lagged_ago = Some(seconds(9)), Some(W::Lagging)),
+            (|it, _| it.lagged_ago = Some(seconds(10)), None),
+            (|it, _| it.flooded_ago = Some(seconds(0)), Some(W::Flooded)),
+            (|it, _| it.flooded_ago = Some(seconds(11)), None),
+            (|it, _| it.gateway = Gateway::Silent, Some(W::GatewaySilent)),
+            (
+                |it, _| it.gateway = Gateway::Unknown,
+                Some(W::GatewayUnknown),
+            ),
+            // Looked at before the peers went silent.
+            (
+                |it, now| {
+                    it.gateway = Gateway::Answers { at: before(now, 6) };
+                },
+                Some(W::GatewayUnconfirmed),
+            ),
+            (|it, _| it.gateway = Gateway::NotWatched, None),
+            (
+                |it, _| it.peers = vec![(State::Unknown, None); 5],
+                Some(W::Starting),
+            ),
+            // Two of five alive: half of the four others.
+            (
+                |it, now| it.peers[2] = (State::Dead, Some(before(now, 5))),
+                None,
+            ),
+            (
+                |it, now| {
+                    it.peers[2] = (State::Dead, Some(before(now, 5)));
+                    it.peers[1] = (State::Dead, Some(before(now, 5)));
+                },
+                Some(W::Isolated),
+            ),
+            // One peer alone, and it is dead: as likely it is this node.
+            (|it, _| it.peers = vec![it.peers[4]], Some(W::Isolated)),
+            (|it, _| it.peers = vec![it.peers[0]], None),
+            (|it, _| it.peers = vec![it.peers[0], it.peers[4]], None),
+        ];
+        for (row, (change, expected)) in table.into_iter().enumerate() {
+            let (mut standing, now) = standing();
+            change(&mut standing, now);
+            let expected = match expected {
+                Some(why) => Vote::Withdrawn(why),
+                None => Vote::Given {
+                    is_gateway_watched: standing.gateway != Gateway::NotWatched,
+                },
+            };
+            assert_eq!(decide(&standing), expected, "row {row}: {standing:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_node_that_sees_nobody_never_votes(count in 0_usize..8, unknown in 0_usize..8, watched: bool) {
+            let (mut standing, now) = standing();
+            standing.peers = vec![(State::Dead, Some(before(now, 5))); count];
+            standing.peers.extend(vec![(State::Unknown, None); unknown]);
+            if !watched {
+                standing.gateway = Gateway::NotWatched;
+            }
+            prop_assert!(matches!(decide(&standing), Vote::Withdrawn(_)));
+        }
+    }
+}
