@@ -188,6 +188,8 @@ impl Report {
                 .chain(self.areas.iter().map(AreaView::to_condition))
                 .collect(),
             signals: self.views.iter().zip(self.rules).map(to_signal).collect(),
+            peers: Vec::new(),
+            vote: None,
         }
     }
 

@@ -228,6 +228,8 @@ impl Writer {
         let name = &self.place.node;
         let spec = NodeHealthSpec {
             node_name: name.clone(),
+            // The controllers' to say.
+            peers: None,
         };
         let object = NodeHealth {
             metadata: ObjectMeta {

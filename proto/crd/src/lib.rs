@@ -10,6 +10,7 @@ pub mod container_restart;
 pub mod image_pull;
 pub mod names;
 pub mod node_health;
+pub mod peer;
 pub mod pod_containers;
 pub mod pool;
 mod rule;

@@ -100,3 +100,24 @@ pub const REPORT_CONTAINERS_ANNOTATION: &str = "berth.dev/report-containers";
 /// Annotation of a Pod: which specification each container has, which one runs, and its id
 /// ([`crate::pod_containers::PodContainers`]).
 pub const CONTAINERS_ANNOTATION: &str = "berth.dev/containers";
+
+/// What the controllers' rosters of peers are marked with, apart from their other writes.
+pub const PEERS_FIELD_MANAGER: &str = "berth-controllers-peers";
+
+/// The Secret with what peers sign with: two keys of 32 bytes, [`PEERS_KEY`] and [`PEERS_OTHER_KEY`].
+pub const PEERS_SECRET: &str = "berth-peers";
+
+/// In [`PEERS_SECRET`]: signs, and is accepted.
+pub const PEERS_KEY: &str = "key";
+
+/// In [`PEERS_SECRET`]: is accepted too, while keys change: the next one, or the last.
+pub const PEERS_OTHER_KEY: &str = "other";
+
+/// Annotation of [`PEERS_SECRET`]: since when [`PEERS_KEY`] is what it is.
+pub const PEERS_KEY_SINCE_ANNOTATION: &str = "berth.dev/key-since";
+
+/// Annotation of [`PEERS_SECRET`]: since when [`PEERS_OTHER_KEY`] is the next key; none, where it is the last.
+pub const PEERS_NEXT_SINCE_ANNOTATION: &str = "berth.dev/next-since";
+
+/// Label of a Node: nothing of Berth's runs there.
+pub const EXCLUDED_LABEL: &str = "berth.dev/excluded";

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Condition;
+use crate::peer::{Peer, PeerSight, Vote};
 
 /// The longest text of a signal: what, impact, advice. The agent cuts what is longer.
 pub const TEXT_LIMIT: usize = 512;
@@ -51,6 +52,13 @@ pub struct NodeHealthSpec {
         extend("x-kubernetes-validations" = [{"rule": "self == oldSelf", "message": "the node of a report cannot be changed"}])
     )]
     pub node_name: String,
+    /// Whom the agent looks at, over the underlay. Written by the controllers; none while they have not chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"])
+    )]
+    pub peers: Option<Vec<Peer>>,
 }
 
 /// What the agent reports.
@@ -90,6 +98,16 @@ pub struct NodeHealthStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
     )]
     pub signals: Vec<Signal>,
+    /// What it sees of its peers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 8),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["node"])
+    )]
+    pub peers: Vec<PeerSight>,
+    /// Whether that is to be counted; none where it looks at no peers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
 }
 
 /// One thing that is looked at.

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::names;
+use crate::peer::{self, Peer};
 
 fn schema() -> Value {
     let crd = serde_json::to_value(NodeHealth::crd()).unwrap();
@@ -74,6 +75,7 @@ fn an_object_reads_back_as_it_was_written() {
         "n1",
         NodeHealthSpec {
             node_name: "n1".into(),
+            peers: Some(vec![peer("n2")]),
         },
     );
     object.status = Some(NodeHealthStatus {
@@ -98,8 +100,47 @@ fn an_object_reads_back_as_it_was_written() {
             impact: None,
             advice: None,
         }],
+        peers: Vec::new(),
+        vote: None,
     });
     let value = serde_json::to_value(&object).unwrap();
     assert!(value["status"]["signals"][0].get("decision").is_none());
+    // An agent that does not look at peers says nothing of them, as one that does not know of them.
+    assert!(value["status"].get("peers").is_none() && value["status"].get("vote").is_none());
     assert_eq!(serde_json::from_value::<NodeHealth>(value).unwrap(), object);
+}
+
+fn peer(node: &str) -> Peer {
+    Peer {
+        node: node.into(),
+        rack: "a".into(),
+        address: "10.20.1.2".into(),
+    }
+}
+
+#[test]
+fn limits_of_peers_are_those_of_the_schema() {
+    let schema = schema();
+    let (spec, status) = (
+        &schema["properties"]["spec"]["properties"],
+        &schema["properties"]["status"]["properties"],
+    );
+    for peers in [&spec["peers"], &status["peers"]] {
+        assert_eq!(peers["maxItems"], peer::PEERS_LIMIT);
+        assert_eq!(peers["x-kubernetes-list-map-keys"], json!(["node"]));
+    }
+    let sight = &status["peers"]["items"]["properties"];
+    let rtt = &sight["rttMicroseconds"];
+    assert_eq!(
+        rtt["maximum"].as_f64(),
+        Some(peer::RTT_LIMIT_MICROSECONDS.into())
+    );
+    let clock = &sight["clockAheadMilliseconds"];
+    for (bound, limit) in [("maximum", 1), ("minimum", -1)] {
+        let limit = limit * peer::CLOCK_LIMIT_MILLISECONDS;
+        let bound = clock[bound].as_f64().map(|bound| bound.to_string());
+        assert_eq!(bound, Some(limit.to_string()));
+    }
+    let message = &status["vote"]["properties"]["message"];
+    assert_eq!(message["maxLength"], peer::MESSAGE_LIMIT);
 }
