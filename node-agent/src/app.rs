@@ -12,15 +12,17 @@ use anyhow::{Context as _, Result, ensure};
 use ipamd_daemon::http::{HttpContent, HttpServer};
 use ipamd_daemon::readiness::{Readiness, ReadinessWatch, Ready};
 use ipamd_daemon::signal::spawn_signals;
-use ipamd_daemon::{Tasks, chain, privilege};
+use ipamd_daemon::{Tasks, chain};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use node_agent_controllers::{Controllers, spawn_controllers};
-use tracing::{error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::args::Args;
 use crate::health::{Health, Place, Writer, spawn_health};
+use crate::locked::lock_memory;
 use crate::metrics::Metrics;
+use crate::privilege;
 use crate::pulse::{self, Pulse};
 use crate::readiness::spawn_readiness;
 
@@ -36,12 +38,14 @@ const SILENCE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs the agent until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    // None is needed: the address daemon's socket is this process's own user's, kubelet answers on the loopback.
-    let capabilities = privilege::reduce(&[])?;
-    ensure!(
-        capabilities.is_empty(),
-        "capabilities are left: {capabilities:?}"
-    );
+    let capabilities = privilege::reduce(args.role.is_node())?;
+    debug!(?capabilities, "capabilities that are left");
+    // The controllers look at no disk that could hang, and others take their place.
+    if args.role.is_node()
+        && let Err(error) = lock_memory()
+    {
+        warn!(error = %chain(&error), "memory is not locked: a disk that hangs may keep the agent from telling so");
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(2)

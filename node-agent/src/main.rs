@@ -3,8 +3,10 @@
 mod app;
 mod args;
 mod health;
+mod locked;
 mod lost;
 mod metrics;
+mod privilege;
 mod pulse;
 mod readiness;
 mod roots;

@@ -123,6 +123,17 @@ pub fn reduce(needs: &[Need]) -> Result<BTreeSet<String>, ReduceError> {
     Ok(left.permitted.iter().map(ToString::to_string).collect())
 }
 
+/// Like [`reduce`], but goes on without what it was not given. Answers also what is missing.
+///
+/// # Errors
+/// When the kernel refuses; the process must then not go on.
+pub fn reduce_to_held(wanted: &[Need]) -> Result<(BTreeSet<String>, Vec<Need>), ReduceError> {
+    let permitted = observe()?.permitted;
+    let is_held = |need: &Need| permitted.contains(&need.capability);
+    let (held, missing): (Vec<_>, Vec<_>) = wanted.iter().copied().partition(is_held);
+    Ok((reduce(&held)?, missing))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
