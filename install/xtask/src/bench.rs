@@ -21,6 +21,8 @@ pub(crate) enum Bench {
     Cni,
     /// Many Pods at once on real nodes, from bound to Ready, beside Debian's bridge with host-local
     Cluster,
+    /// What the agent of a node takes while nothing happens, beside node-problem-detector's published request
+    Agent,
 }
 
 /// What to measure.
@@ -42,7 +44,8 @@ const BUDGET: Duration = Duration::from_secs(60 * 60);
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match args.bench {
         Bench::Cni => cni(args),
-        Bench::Cluster => cluster(args),
+        Bench::Cluster => cluster(args, "bench-cluster"),
+        Bench::Agent => cluster(args, "bench-agent"),
     }
 }
 
@@ -55,10 +58,11 @@ fn cni(args: &BenchArgs) -> Result<()> {
     run_step("measuring", command.args(&args.rest), BUDGET)
 }
 
-fn cluster(args: &BenchArgs) -> Result<()> {
+/// Runs a program that makes a cluster.
+fn cluster(args: &BenchArgs, name: &str) -> Result<()> {
     ensure!(
         nix::unistd::geteuid().is_root(),
-        "`bench cluster` needs root: it makes cgroups"
+        "`{name}` needs root: it makes cgroups"
     );
     packages::ensure(&[
         packages::BUILD,
@@ -74,7 +78,7 @@ fn cluster(args: &BenchArgs) -> Result<()> {
     let addons = programs::addons(&workspace)?;
     let bin_dir = product(&workspace, args.profile)?;
     let image = image::bench(&workspace, &bin_dir)?;
-    let program = program(&workspace, args.profile, "bench-cluster")?;
+    let program = program(&workspace, args.profile, name)?;
     let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
     command
         .args(&args.rest)

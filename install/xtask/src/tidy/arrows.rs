@@ -31,7 +31,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "node-agent-controllers",
-        &["ipamd-core", "ipamd-daemon", "proto-crd", "proto-ids"],
+        &[
+            "node-agent-peers",
+            "ipamd-core",
+            "ipamd-daemon",
+            "proto-crd",
+            "proto-ids",
+        ],
     ),
     (
         "node-agent",
@@ -39,6 +45,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "node-agent-controllers",
             "node-agent-cri",
             "node-agent-kernel",
+            "node-agent-peers",
             "node-agent-pull",
             "node-agent-restart",
             "ipamd-daemon",
@@ -50,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("node-agent-cri", &["ipamd-daemon"]),
     ("node-agent-kernel", &[]),
+    ("node-agent-peers", &[]),
     ("node-agent-pull", &["proto-crd"]),
     ("node-agent-restart", &["proto-crd"]),
     ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
@@ -82,6 +90,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
     ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
     ("node-agent-controllers", &["k8s-cri", "nix"]),
+    ("node-agent-peers", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-pull", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-restart", &["tokio", "kube", "k8s-cri"]),
     ("install-init", &["tokio", "kube"]),

@@ -2,7 +2,10 @@
 //!
 //! Every action is level-triggered: done twice it is done once, and each has its opposite.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -148,6 +151,14 @@ impl Cluster {
     pub fn runs(&mut self, name: &str, daemon: Daemon) -> Result<bool> {
         let (node, member) = self.both(name)?;
         Ok(member.is_running(daemon, node))
+    }
+
+    /// The folder of one of Berth's daemons in its node's `/proc`, to be read from here: its memory, its processor time.
+    ///
+    /// # Errors
+    /// There is no such node, the daemon is none of Berth's, or it does not run.
+    pub fn proc_folder(&self, name: &str, daemon: Daemon) -> Result<PathBuf> {
+        Member::folder(daemon, find(&self.world, name)?)
     }
 
     /// Takes a NIC out of a node, or puts it in, also while the node is off: it may boot without, and get it late.

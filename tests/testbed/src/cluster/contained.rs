@@ -104,6 +104,11 @@ impl Contained {
         Ok(format!("/proc/{}/exe", self.pid))
     }
 
+    /// Its folder of the node's `/proc`, as it is seen from here.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.folder.clone()
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, node: &Node, signal: Signal) -> Result<()> {
         self.ensure_lives(node)?;

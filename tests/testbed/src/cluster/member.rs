@@ -1,6 +1,6 @@
 //! The daemons of one node of a cluster: which there are, how each is started, killed and looked at.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
@@ -107,6 +107,15 @@ impl Member {
             Some(program) => Contained::find(node, program).is_some(),
             None => self.process(daemon).is_some_and(Process::is_running),
         }
+    }
+
+    /// The folder of a daemon of Berth's in the node's `/proc`.
+    pub(crate) fn folder(daemon: Daemon, node: &Node) -> Result<PathBuf> {
+        let program = daemon.contained();
+        let program = program.with_context(|| format!("{} is none of Berth's", daemon.name()))?;
+        let found = Contained::find(node, program);
+        let found = found.with_context(|| format!("{} does not run", daemon.name()))?;
+        Ok(found.folder())
     }
 
     pub(crate) fn signal(&mut self, daemon: Daemon, node: &Node, signal: Signal) -> Result<()> {
