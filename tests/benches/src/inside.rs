@@ -11,8 +11,9 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::aim::Aim;
-use crate::figures::{Samples, Table, median};
+use crate::figures::{Table, median};
 use crate::round::{Volley, volley};
+use crate::samples::Samples;
 use crate::say;
 use crate::subject::{self, PEER_BRIDGE, Programs, Subject};
 

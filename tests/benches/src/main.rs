@@ -7,6 +7,7 @@ mod aim;
 mod figures;
 mod inside;
 mod round;
+mod samples;
 mod subject;
 
 use std::io::Write;

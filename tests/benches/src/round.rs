@@ -11,7 +11,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::figures::Samples;
+use crate::samples::Samples;
 
 /// One process to run: program, arguments, environment, standard input.
 #[derive(Clone, Debug)]

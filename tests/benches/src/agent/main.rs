@@ -109,7 +109,7 @@ fn plan(args: &[String]) -> Result<Plan> {
     Ok(plan)
 }
 
-/// A ReplicaSet of Pods that do nothing.
+/// A `ReplicaSet` of Pods that do nothing.
 fn pods(count: usize) -> Value {
     let labels = json!({"app": "idle"});
     json!({

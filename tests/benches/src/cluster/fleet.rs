@@ -12,8 +12,8 @@ use tests_testbed::{ApiProxy, CONTAINERD_METRICS, Cluster, Pending, wait_patient
 
 use super::Shape;
 use super::counters::{Timed, Writes};
-use super::figures::Samples;
 use super::progress;
+use super::samples::Samples;
 use super::subject::{OURS, OURS_GATEWAY, OURS_SECOND, PEER_FILE, Subject, peer_conflist};
 use super::volley::{Flight, NAMESPACE, Volley};
 

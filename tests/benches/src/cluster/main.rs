@@ -5,6 +5,8 @@ mod counters;
 #[path = "../figures.rs"]
 mod figures;
 mod fleet;
+#[path = "../samples.rs"]
+mod samples;
 mod subject;
 mod volley;
 

@@ -13,7 +13,7 @@ use tests_testbed::{ApiProxy, ApiWatch};
 
 use super::Shape;
 use super::counters::{Timed, Writes};
-use super::figures::Samples;
+use super::samples::Samples;
 
 /// Where the Pods are.
 pub(crate) const NAMESPACE: &str = "bench";
