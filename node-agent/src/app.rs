@@ -16,6 +16,7 @@ use ipamd_daemon::{Tasks, chain};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use node_agent_controllers::{Controllers, spawn_controllers};
+use node_agent_cri::Runtime;
 use tracing::{debug, error, info, warn};
 
 use crate::args::Args;
@@ -23,6 +24,7 @@ use crate::health::{Health, Place, Writer, spawn_health};
 use crate::locked::lock_memory;
 use crate::metrics::Metrics;
 use crate::privilege;
+use crate::pull::{Pulls, spawn_pulls};
 use crate::pulse::{self, Pulse};
 use crate::readiness::spawn_readiness;
 
@@ -111,6 +113,17 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         pulse: pulse.clone(),
     };
     spawn_health(tasks, health);
+    let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
+    let watching = Client::try_from(config).context("making a client of the API server")?;
+    let pulls = Pulls {
+        client: watching,
+        namespace: args.api.namespace.clone(),
+        secrets_namespace: args.pull.pull_secrets_namespace.clone(),
+        node: args.node.clone(),
+        runtime: Runtime::new(args.roots.runtime.clone()),
+        metrics: metrics.pulls.clone(),
+    };
+    spawn_pulls(tasks, pulls);
     pulse::watch(pulse).context("starting the thread that watches whether the agent goes on")?;
     Ok(watch)
 }

@@ -9,6 +9,7 @@ use ipamd_daemon::http::{HttpAddress, ParseHttpAddressError};
 use ipamd_daemon::telemetry::TelemetryArgs;
 
 use crate::health::HealthArgs;
+use crate::pull::PullArgs;
 use crate::roots::Roots;
 
 /// Where a node's agent answers.
@@ -37,6 +38,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) health: HealthArgs,
+
+    #[command(flatten)]
+    pub(crate) pull: PullArgs,
 
     /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere; default: port 9422 of the
     /// loopback, 9423 for the controllers alone

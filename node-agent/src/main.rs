@@ -7,6 +7,7 @@ mod locked;
 mod lost;
 mod metrics;
 mod privilege;
+mod pull;
 mod pulse;
 mod readiness;
 mod roots;

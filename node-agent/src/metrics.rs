@@ -11,6 +11,7 @@ use proto_crd::condition::ConditionStatus;
 use proto_crd::node_health::{Area, SignalState};
 
 use crate::health::{Finding, Signal, Verdict};
+use crate::pull::PullMetrics;
 
 /// All of them, and the parts that count into them.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) struct Metrics {
     pub(crate) registry: Registry,
     /// Signals and reports.
     pub(crate) health: HealthMetrics,
+    /// Attempts to pull images.
+    pub(crate) pulls: PullMetrics,
     /// Leadership, passes and writes.
     pub(crate) controllers: ControllersMetrics,
 }
@@ -31,10 +34,12 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         own.register("build", "Version of the agent", version);
         let health = HealthMetrics::register(own);
+        let pulls = PullMetrics::register(own);
         let controllers = ControllersMetrics::register(own);
         Self {
             registry,
             health,
+            pulls,
             controllers,
         }
     }
