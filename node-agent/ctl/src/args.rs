@@ -12,6 +12,8 @@ use crate::output::OutputArgs;
 use crate::pools::PoolsArgs;
 use crate::release::ReleaseArgs;
 use crate::reserve::ReserveArgs;
+use crate::restart::RestartArgs;
+use crate::upgrade::UpgradeArgs;
 use crate::why::WhyArgs;
 
 /// Asks Berth in a cluster. As a plugin of kubectl: `kubectl berth …`.
@@ -54,6 +56,10 @@ pub(crate) enum Command {
     Unfence(UnfenceArgs),
     /// Compare pools, claims, Pods, nodes and their books, in the whole cluster
     Check(CheckArgs),
+    /// Restart containers of a Pod in place, and say whether they run again
+    Restart(RestartArgs),
+    /// Give containers of a Pod other images in place, and say whether those run
+    Upgrade(Box<UpgradeArgs>),
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The cluster as kubectl would find it, and what is read from it; long lists in pages.
 //!
-//! Of all the commands' code only [`marks`] writes, and only marks on claims; [`exec`] runs berth-ipamd's own commands on nodes.
+//! Of all the commands' code only [`marks`] and [`releases`] write: marks on claims, and what restarts and upgrades need; [`exec`] runs
+//! berth-ipamd's own commands on nodes.
 
 pub(crate) mod exec;
 pub(crate) mod marks;
 mod objects;
+pub(crate) mod releases;
 
 use std::fmt::Debug;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! `kubectl berth`: what an operator asks of Berth in a cluster. Changes nothing but marks on claims, and what berth-ipamd
-//! reserves when asked to.
+//! `kubectl berth`: what an operator asks of Berth in a cluster. Changes nothing but marks on claims, what berth-ipamd
+//! reserves when asked to, and Pods that are to be restarted or upgraded.
 
 mod age;
 mod args;
@@ -16,7 +16,10 @@ mod pools;
 mod range;
 mod release;
 mod reserve;
+mod restart;
+mod running;
 mod seen;
+mod upgrade;
 mod why;
 
 use std::process::ExitCode;
@@ -66,6 +69,8 @@ fn run(args: &Args, output: Output) -> Result<bool> {
             Command::Fence(args) => fence::fence(args, &cluster, output).await,
             Command::Unfence(args) => fence::unfence(args, &cluster, output).await,
             Command::Check(args) => check::run(args, &cluster, output).await,
+            Command::Restart(args) => restart::run(args, &cluster, output).await,
+            Command::Upgrade(args) => upgrade::run(args, &cluster, output).await,
         }
     })
 }

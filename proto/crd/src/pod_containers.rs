@@ -23,6 +23,9 @@ pub struct ContainerFacts {
     /// The id of what runs, as the runtime names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+    /// The id of the sandbox it runs in: where that changes, kubelet has set the whole Pod up anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<String>,
 }
 
 impl ContainerFacts {
@@ -94,7 +97,7 @@ mod tests {
 
     #[test]
     fn nothing_runs_is_not_current() {
-        let text = r#"{"app":{"desired":"8e45cbd0"},"old":{"desired":"1","reported":"2","id":"c"},"new":{"desired":"2","reported":"2","id":"d"}}"#;
+        let text = r#"{"app":{"desired":"8e45cbd0"},"old":{"desired":"1","reported":"2","id":"c"},"new":{"desired":"2","reported":"2","id":"d","sandbox":"s"}}"#;
         let facts: PodContainers = serde_json::from_str(text).unwrap();
         let current: Vec<_> = facts
             .iter()

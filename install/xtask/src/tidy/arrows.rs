@@ -60,7 +60,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node-agent-peers", &[]),
     ("node-agent-pull", &["proto-crd"]),
     ("node-agent-restart", &["proto-crd"]),
-    ("node-agent-ctl", &["proto-crd", "proto-ipam", "proto-ids"]),
+    (
+        "node-agent-ctl",
+        &["node-agent-restart", "proto-crd", "proto-ipam", "proto-ids"],
+    ),
     ("install-init", &["cni-spec", "proto-ids"]),
     ("xtask", &["tests-testbed", "proto-crd"]),
     ("tests-testbed", &[]),

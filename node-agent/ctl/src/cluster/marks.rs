@@ -1,4 +1,4 @@
-//! The only writes of this program: marks on claims, each over the version that was read or not at all.
+//! The only writes to claims: marks, each over the version that was read or not at all.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
