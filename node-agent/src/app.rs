@@ -23,10 +23,12 @@ use crate::args::Args;
 use crate::health::{Health, Place, Writer, spawn_health};
 use crate::locked::lock_memory;
 use crate::metrics::Metrics;
+use crate::pods::spawn_pods;
 use crate::privilege;
 use crate::pull::{Pulls, spawn_pulls};
 use crate::pulse::{self, Pulse};
 use crate::readiness::spawn_readiness;
+use crate::restart::{Restarts, spawn_restarts};
 
 /// Only a write of the controllers, and the Lease.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
@@ -115,12 +117,23 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
     spawn_health(tasks, health);
     let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
     let watching = Client::try_from(config).context("making a client of the API server")?;
+    let runtime = Runtime::new(args.roots.runtime.clone());
+    let restarts = Restarts {
+        pods: spawn_pods(tasks, watching.clone(), &args.node),
+        client: watching.clone(),
+        node: args.node.clone(),
+        runtime: runtime.clone(),
+        state: &args.roots.state,
+        args: args.restart.clone(),
+        metrics: metrics.restarts.clone(),
+    };
+    spawn_restarts(tasks, restarts);
     let pulls = Pulls {
         client: watching,
         namespace: args.api.namespace.clone(),
         secrets_namespace: args.pull.pull_secrets_namespace.clone(),
         node: args.node.clone(),
-        runtime: Runtime::new(args.roots.runtime.clone()),
+        runtime,
         metrics: metrics.pulls.clone(),
     };
     spawn_pulls(tasks, pulls);
@@ -147,6 +160,7 @@ async fn host_controllers(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Resu
     let controllers = Controllers {
         client,
         namespace: api.namespace.clone(),
+        rack_label: api.rack_label.clone(),
         node: args.node.clone(),
         readiness,
         metrics: metrics.controllers.clone(),

@@ -10,6 +10,7 @@ use ipamd_daemon::telemetry::TelemetryArgs;
 
 use crate::health::HealthArgs;
 use crate::pull::PullArgs;
+use crate::restart::RestartArgs;
 use crate::roots::Roots;
 
 /// Where a node's agent answers.
@@ -41,6 +42,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) pull: PullArgs,
+
+    #[command(flatten)]
+    pub(crate) restart: RestartArgs,
 
     /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere; default: port 9422 of the
     /// loopback, 9423 for the controllers alone
@@ -75,6 +79,15 @@ pub(crate) struct ApiArgs {
     /// The same for the controllers, where they are to have an identity of their own (--role=both); default: as --kubeconfig
     #[arg(long, value_name = "FILE", env = "BERTH_AGENT_CONTROLLERS_KUBECONFIG")]
     pub(crate) controllers_kubeconfig: Option<PathBuf>,
+
+    /// Label of a Node that names its rack: as the address daemons are told. Used by the controllers
+    #[arg(
+        long,
+        value_name = "KEY",
+        default_value = proto_crd::names::RACK_LABEL,
+        env = "BERTH_AGENT_RACK_LABEL"
+    )]
+    pub(crate) rack_label: String,
 }
 
 /// What the process does. Each role runs under an identity of its own.

@@ -1,10 +1,14 @@
 //! What is kept of other people's objects: a few fields of each, since a cluster has ten thousand Nodes.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Node;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use proto_crd::names;
+use proto_crd::node_health::NodeHealth;
+use proto_crd::peer::Peer;
 use serde::{Deserialize, Serialize};
 
 /// A Node as it is read: metadata alone would leave out the taints.
@@ -14,6 +18,8 @@ pub(crate) struct LeanNode {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: LeanNodeSpec,
+    #[serde(default)]
+    status: LeanNodeStatus,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +33,44 @@ struct LeanTaint {
     key: String,
 }
 
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct LeanNodeStatus {
+    #[serde(default)]
+    addresses: Vec<LeanAddress>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LeanAddress {
+    r#type: String,
+    address: String,
+}
+
+/// Where a node stands in the underlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// Its rack.
+    pub(crate) rack: String,
+    /// Its own address: the first `InternalIP`, as kubelet's `hostIP`.
+    pub(crate) address: IpAddr,
+}
+
+impl LeanNode {
+    /// Where it stands, by this label; nowhere, where rack or address are not known or nothing of Berth's runs there.
+    pub(crate) fn home(&self, rack_label: &str) -> Option<Home> {
+        let labels = self.metadata.labels.as_ref()?;
+        if labels.contains_key(names::EXCLUDED_LABEL) {
+            return None;
+        }
+        let rack = labels.get(rack_label).filter(|rack| !rack.is_empty())?;
+        let own = |it: &&LeanAddress| it.r#type == "InternalIP";
+        let address = self.status.addresses.iter().find(own)?;
+        Some(Home {
+            rack: rack.clone(),
+            address: address.address.parse().ok()?,
+        })
+    }
+}
+
 /// A Node as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeView {
@@ -34,6 +78,8 @@ pub(crate) struct NodeView {
     pub(crate) uid: String,
     /// Somebody says that it is shut down and stays so.
     pub(crate) is_out_of_service: bool,
+    /// Where it stands; not filled in by reads of one Node.
+    pub(crate) home: Option<Home>,
 }
 
 impl From<&LeanNode> for NodeView {
@@ -44,6 +90,39 @@ impl From<&LeanNode> for NodeView {
             is_out_of_service: taints
                 .iter()
                 .any(|taint| taint.key == names::OUT_OF_SERVICE_TAINT),
+            home: None,
+        }
+    }
+}
+
+/// A `NodeHealth` as it is read: not its status, which changes all the time.
+#[derive(Resource, Clone, Debug, Serialize, Deserialize)]
+#[resource(inherit = NodeHealth)]
+pub(crate) struct LeanHealth {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: LeanHealthSpec,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct LeanHealthSpec {
+    peers: Option<Vec<Peer>>,
+}
+
+/// A `NodeHealth` as it is kept. Not its version: that changes with every report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HealthView {
+    /// Its UID.
+    pub(crate) uid: String,
+    /// Whom the agent looks at.
+    pub(crate) peers: Option<Vec<Peer>>,
+}
+
+impl From<&LeanHealth> for HealthView {
+    fn from(health: &LeanHealth) -> Self {
+        Self {
+            uid: health.metadata.uid.clone().unwrap_or_default(),
+            peers: health.spec.peers.clone(),
         }
     }
 }
@@ -116,6 +195,36 @@ mod tests {
         assert!(!node(taints("node.kubernetes.io/not-ready")).is_out_of_service);
         let bare = node(json!({}));
         assert_eq!((bare.uid.as_str(), bare.is_out_of_service), ("u1", false));
+    }
+
+    #[test]
+    fn a_node_stands_where_its_rack_and_address_are_known() {
+        let home = |labels, addresses| {
+            let node = json!({
+                "metadata": {"name": "n1", "labels": labels}, "status": {"addresses": addresses},
+            });
+            let node = serde_json::from_value::<LeanNode>(node).unwrap();
+            node.home("rack")
+                .map(|home| (home.rack, home.address.to_string()))
+        };
+        let address = |kind: &str, address: &str| json!({"type": kind, "address": address});
+        let both = json!([
+            address("Hostname", "n1"),
+            address("InternalIP", "10.0.0.1"),
+            address("InternalIP", "fd00::1")
+        ]);
+        let known = Some(("a".to_owned(), "10.0.0.1".to_owned()));
+        assert_eq!(home(json!({"rack": "a"}), both.clone()), known);
+        for labels in [
+            json!({}),
+            json!({"rack": ""}),
+            json!({"rack": "a", "berth.dev/excluded": ""}),
+        ] {
+            assert_eq!(home(labels, both.clone()), None);
+        }
+        assert_eq!(home(json!({"rack": "a"}), json!([])), None);
+        let name = json!([address("Hostname", "n1")]);
+        assert_eq!(home(json!({"rack": "a"}), name), None);
     }
 
     #[test]

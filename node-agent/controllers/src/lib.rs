@@ -9,6 +9,7 @@ mod claim;
 mod election;
 mod lean;
 mod metrics;
+mod peer;
 mod pool;
 mod read;
 mod reign;
@@ -28,6 +29,7 @@ use tracing::info;
 use claim::Claims;
 use election::Election;
 pub use metrics::ControllersMetrics;
+use peer::Peers;
 use pool::Pools;
 use read::Reader;
 use reign::Reign;
@@ -41,6 +43,8 @@ pub struct Controllers {
     pub client: Client,
     /// Where Berth's own objects are.
     pub namespace: String,
+    /// Label of a Node: its rack.
+    pub rack_label: String,
     /// The node this process runs on: for the Lease only.
     pub node: String,
     /// Follows the Lease.
@@ -96,8 +100,16 @@ impl Controllers {
     /// Works through one term. What was seen in an earlier one is not trusted.
     async fn lead(&self, writer: Writer, reign: &Reign) {
         let client = || self.client.clone();
-        let (watch, world) = Watch::new(client(), &self.namespace, self.metrics.clone());
+        let (namespace, label) = (&self.namespace, &self.rack_label);
+        let (watch, world) = Watch::new(client(), namespace, label, self.metrics.clone());
         let claims = Claims {
+            reader: Reader::new(client()),
+            writer: writer.clone(),
+            world: world.clone(),
+            namespace: self.namespace.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let peers = Peers {
             reader: Reader::new(client()),
             writer: writer.clone(),
             world: world.clone(),
@@ -111,11 +123,12 @@ impl Controllers {
             metrics: self.metrics.clone(),
         };
         let (claims, pools) = (claims.run(reign.clone()), pools.run(reign.clone()));
+        let peers = peers.run(reign.clone());
         let work = async {
-            tokio::join!(claims, pools);
+            tokio::join!(claims, pools, peers);
         };
         tokio::select! {
-            // Four lists and their parsers: large, and made once a term.
+            // Five lists and their parsers: large, and made once a term.
             () = Box::pin(watch.run()) => {}
             () = Box::pin(work) => {}
         }

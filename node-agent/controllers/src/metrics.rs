@@ -25,6 +25,7 @@ pub struct ControllersMetrics {
 pub(crate) enum Controller {
     claim,
     pool,
+    peer,
 }
 
 /// How a pass ended.
@@ -68,6 +69,8 @@ impl EncodeLabelValue for WriteKind {
             Self::DeleteClaim => "delete_claim",
             Self::FinishClaim => "finish_claim",
             Self::PoolStatus => "pool_status",
+            Self::Roster => "roster",
+            Self::PeerKey => "peer_key",
         };
         text.encode(encoder)
     }

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -71,6 +71,19 @@ impl Reader {
         let api = Api::<LeanSet>::namespaced(self.client.clone(), namespace);
         let set = get(api, "StatefulSet", name).await?;
         Ok(set.as_ref().map(SetView::from))
+    }
+
+    /// The Secret, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Secret>, ReadError> {
+        let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        get(api, "Secret", name).await
     }
 
     /// Whether there is a Pod of this name.

@@ -1,4 +1,4 @@
-//! The world as the API server's watches tell it: Nodes, `StatefulSet`s, claims, pools; of each what the decisions need.
+//! The world as the API server's watches tell it: Nodes, `StatefulSet`s, claims, pools, `NodeHealth`s; of each what the decisions need.
 //!
 //! Only a leader watches, so that a cluster pays once. **Always holds:** nothing is decided on a world that is not complete
 //! ([`World::is_complete`]); a list that begins anew replaces the old one at its end, not piece by piece. A view may be old: who
@@ -21,7 +21,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tracing::{debug, warn};
 
 use crate::claim::ClaimView;
-use crate::lean::{LeanNode, LeanSet, NodeView, SetView};
+use crate::lean::{HealthView, LeanHealth, LeanNode, LeanSet, NodeView, SetView};
 use crate::metrics::ControllersMetrics;
 use crate::pool::PoolView;
 
@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) claims: Cache<String, ClaimView>,
     /// By name.
     pub(crate) pools: Cache<String, PoolView>,
+    /// By node. Only peers are chosen by them, so nothing else waits for them.
+    pub(crate) healths: Cache<String, HealthView>,
 }
 
 impl World {
@@ -77,6 +79,11 @@ impl<K: Ord, V: PartialEq> Cache<K, V> {
     /// What is known.
     pub(crate) const fn items(&self) -> &BTreeMap<K, V> {
         &self.items
+    }
+
+    /// Whether a list has been read to its end.
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// Takes what a watch says. Answers whether anything that is kept is different now.
@@ -130,6 +137,7 @@ impl WorldHandle {
 pub(crate) struct Watch {
     client: Client,
     namespace: String,
+    rack_label: String,
     world: Arc<Mutex<World>>,
     changes: watch::Sender<u64>,
     metrics: ControllersMetrics,
@@ -140,6 +148,7 @@ impl Watch {
     pub(crate) fn new(
         client: Client,
         namespace: &str,
+        rack_label: &str,
         metrics: ControllersMetrics,
     ) -> (Self, WorldHandle) {
         let world = Arc::new(Mutex::new(World::default()));
@@ -151,6 +160,7 @@ impl Watch {
         let watch = Self {
             client,
             namespace: namespace.to_owned(),
+            rack_label: rack_label.to_owned(),
             world,
             changes,
             metrics,
@@ -168,13 +178,17 @@ impl Watch {
         let sets = watcher(Api::<LeanSet>::all(self.client.clone()), config());
         let claims = Api::<Claim>::namespaced(self.client.clone(), &self.namespace);
         let pools = Api::<Pool>::namespaced(self.client.clone(), &self.namespace);
+        let healths = Api::<LeanHealth>::namespaced(self.client.clone(), &self.namespace);
+        let node_view = |node: &LeanNode| {
+            let home = node.home(&self.rack_label);
+            let view = NodeView {
+                home,
+                ..node.into()
+            };
+            (node.name_any(), view)
+        };
         tokio::join!(
-            self.follow(
-                "nodes",
-                nodes,
-                |node: &LeanNode| (node.name_any(), node.into()),
-                |world| &mut world.nodes
-            ),
+            self.follow("nodes", nodes, node_view, |world| &mut world.nodes),
             self.follow(
                 "statefulsets",
                 sets,
@@ -195,6 +209,12 @@ impl Watch {
                 watcher(pools, config()),
                 |pool: &Pool| (pool.name_any(), pool.into()),
                 |world| &mut world.pools
+            ),
+            self.follow(
+                "nodehealths",
+                watcher(healths, config()),
+                |health: &LeanHealth| (health.name_any(), health.into()),
+                |world| &mut world.healths
             ),
         );
     }

@@ -10,10 +10,11 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use proto_crd::names;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -50,6 +51,10 @@ pub(crate) enum WriteKind {
     FinishClaim,
     /// A pool's status.
     PoolStatus,
+    /// Whom a node's agent looks at.
+    Roster,
+    /// What peers sign with.
+    PeerKey,
 }
 
 /// The object as it was when the write was decided.
@@ -171,7 +176,7 @@ impl Writer {
     {
         let (api, patch) = (self.api::<K>(basis), merge(basis, fields));
         let call = async { api.patch(basis.name, &manager(), &patch).await.map(drop) };
-        self.write(term, kind, basis, call).await
+        self.write(term, kind, basis.name, call).await
     }
 
     /// Changes fields of an object's status, if the object is still as it was.
@@ -197,7 +202,62 @@ impl Writer {
             let patched = api.patch_status(basis.name, &manager(), &patch).await;
             patched.map(drop)
         };
-        self.write(term, kind, basis, call).await
+        self.write(term, kind, basis.name, call).await
+    }
+
+    /// Changes a field that nobody else writes, marked with a name of its own: of this UID, whatever else was changed meanwhile.
+    ///
+    /// # Errors
+    /// See [`WriteError`].
+    ///
+    /// # Cancellation
+    /// The write may be made or not.
+    pub(crate) async fn patch_own<K>(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        basis: Basis<'_>,
+        manager: &str,
+        mut fields: Value,
+    ) -> Result<(), WriteError>
+    where
+        K: Object,
+    {
+        fields["metadata"]["uid"] = basis.uid.into();
+        let (api, patch) = (self.api::<K>(basis), Patch::Merge(fields));
+        let params = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            ..PatchParams::default()
+        };
+        let call = async { api.patch(basis.name, &params, &patch).await.map(drop) };
+        self.write(term, kind, basis.name, call).await
+    }
+
+    /// Makes an object, if there is none of its name.
+    ///
+    /// # Errors
+    /// See [`WriteError`]; [`WriteError::Outdated`] where there is one.
+    ///
+    /// # Cancellation
+    /// The object may be made or not.
+    pub(crate) async fn create<K>(
+        &self,
+        term: &Term,
+        kind: WriteKind,
+        namespace: &str,
+        object: &K,
+    ) -> Result<(), WriteError>
+    where
+        K: Object + Serialize,
+    {
+        let api = Api::<K>::namespaced(self.client.clone(), namespace);
+        let name = object.name_any();
+        let params = PostParams {
+            field_manager: Some(names::CONTROLLERS_FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let call = async { api.create(&params, object).await.map(drop) };
+        self.write(term, kind, &name, call).await
     }
 
     /// Deletes an object, if it is still as it was.
@@ -222,7 +282,7 @@ impl Writer {
             uid: Some(basis.uid.to_owned()),
         });
         let call = async { api.delete(basis.name, &params).await.map(drop) };
-        self.write(term, kind, basis, call).await
+        self.write(term, kind, basis.name, call).await
     }
 
     fn api<K: Object>(&self, basis: Basis<'_>) -> Api<K> {
@@ -233,7 +293,7 @@ impl Writer {
         &self,
         term: &Term,
         kind: WriteKind,
-        basis: Basis<'_>,
+        name: &str,
         call: impl Future<Output = kube::Result<()>>,
     ) -> Result<(), WriteError> {
         let turn = {
@@ -243,7 +303,7 @@ impl Writer {
         tokio::time::sleep_until(turn.into()).await;
         let permit = term.permit().await?;
         let limit = permit.until().min(Instant::now() + ANSWER_LIMIT);
-        let name = basis.name.to_owned();
+        let name = name.to_owned();
         let outcome = match tokio::time::timeout_at(limit.into(), call).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(refused(error, name)),

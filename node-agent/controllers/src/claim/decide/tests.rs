@@ -86,6 +86,7 @@ fn node(uid: &str, is_out_of_service: bool) -> NodeView {
     NodeView {
         uid: uid.to_owned(),
         is_out_of_service,
+        home: None,
     }
 }
 

@@ -40,6 +40,7 @@ impl Scene {
         let node = NodeView {
             uid: uid.to_owned(),
             is_out_of_service: false,
+            home: None,
         };
         self.world
             .nodes
@@ -50,6 +51,7 @@ impl Scene {
         let nothing = NodeView {
             uid: String::new(),
             is_out_of_service: false,
+            home: None,
         };
         self.world
             .nodes
@@ -194,6 +196,7 @@ fn what_is_read_live_goes_before_what_the_watches_show() {
             uid.map(|uid| NodeView {
                 uid: uid.to_owned(),
                 is_out_of_service: false,
+                home: None,
             }),
         )]
         .into(),
@@ -267,6 +270,7 @@ fn a_pass_over_a_hundred_thousand_claims() {
         let node = NodeView {
             uid: "u1".to_owned(),
             is_out_of_service: false,
+            home: None,
         };
         scene
             .world
