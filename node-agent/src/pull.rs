@@ -7,6 +7,7 @@
 mod attempt;
 mod keeper;
 mod metrics;
+mod progress;
 mod secrets;
 mod writer;
 

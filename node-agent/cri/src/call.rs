@@ -90,6 +90,9 @@ pub(crate) struct Caller {
 /// What tonic says of an answer that is longer than its limit, with a code that servers use as well.
 const TOO_LONG: &str = "Error, decoded message length too large";
 
+/// How many parts an answer may come in.
+const MAX_PARTS: usize = 64;
+
 impl Caller {
     pub(crate) const fn new(socket: PathBuf) -> Self {
         Self {
@@ -113,6 +116,20 @@ impl Caller {
         Q: prost::Message + 'static,
         A: prost::Message + Default + 'static,
     {
+        self.request(path, Request::new(question), limits).await
+    }
+
+    /// The same with metadata.
+    pub(crate) async fn request<Q, A>(
+        &self,
+        path: &'static str,
+        question: Request<Q>,
+        limits: Limits,
+    ) -> Result<A, CallRuntimeError>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
         let call = path.rsplit('/').next().unwrap_or(path);
         let asking = async {
             let mut client =
@@ -122,18 +139,63 @@ impl Caller {
                 .await
                 .map_err(|error| self.away(call, &error))?;
             let path = PathAndQuery::from_static(path);
-            let answer = client.unary(Request::new(question), path, ProstCodec::default());
+            let answer = client.unary(question, path, ProstCodec::default());
             answer
                 .await
                 .map_err(|status| self.refused(call, &status, limits))
         };
         match tokio::time::timeout(limits.deadline, asking).await {
             Ok(answer) => answer.map(tonic::Response::into_inner),
-            Err(_) => Err(CallRuntimeError::Silent {
-                socket: self.socket.clone(),
-                call,
-                deadline: limits.deadline,
-            }),
+            Err(_) => Err(self.silent(call, limits)),
+        }
+    }
+
+    /// Asks, and waits for all parts of the answer; each part and their number are bounded.
+    pub(crate) async fn stream<Q, A>(
+        &self,
+        path: &'static str,
+        question: Request<Q>,
+        limits: Limits,
+    ) -> Result<Vec<A>, CallRuntimeError>
+    where
+        Q: prost::Message + 'static,
+        A: prost::Message + Default + 'static,
+    {
+        let call = path.rsplit('/').next().unwrap_or(path);
+        let refused = |status: Status| self.refused(call, &status, limits);
+        let asking = async {
+            let mut client =
+                Grpc::new(self.channel().clone()).max_decoding_message_size(limits.bytes);
+            client
+                .ready()
+                .await
+                .map_err(|error| self.away(call, &error))?;
+            let path = PathAndQuery::from_static(path);
+            let answer = client.server_streaming(question, path, ProstCodec::default());
+            let mut parts = answer.await.map_err(refused)?.into_inner();
+            let mut all = Vec::new();
+            while let Some(part) = parts.message().await.map_err(refused)? {
+                if all.len() == MAX_PARTS {
+                    return Err(CallRuntimeError::TooLong {
+                        call,
+                        limit_bytes: limits.bytes,
+                    });
+                }
+                all.push(part);
+            }
+            Ok(all)
+        };
+        match tokio::time::timeout(limits.deadline, asking).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.silent(call, limits)),
+        }
+    }
+
+    fn silent(&self, call: &'static str, limits: Limits) -> CallRuntimeError {
+        CallRuntimeError::Silent {
+            socket: self.socket.clone(),
+            call,
+            deadline: limits.deadline,
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod call;
 mod container;
+mod content;
 mod image;
 mod message;
 mod runtime;
@@ -13,6 +14,7 @@ mod sandbox;
 
 pub use call::{CallRuntimeError, Code};
 pub use container::{Container, ContainerFilter, ContainerState, ContainerStatus, ExecOutcome};
+pub use content::{Content, Transfer};
 pub use image::{Auth, Filesystem, Image, ImageFilesystems, Pull};
 pub use runtime::{Runtime, RuntimeCondition, RuntimeStatus, Version};
 pub use sandbox::{Network, Sandbox, SandboxFilter, SandboxStatus};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 pub(crate) mod container;
+pub(crate) mod content;
 pub(crate) mod image;
 
 /// `Version`, as a path.

@@ -24,7 +24,7 @@ const AFTER_KILL: Duration = Duration::from_secs(15);
 /// The container runtime at one socket. Cheap to clone: all clones share one connection.
 #[derive(Clone, Debug)]
 pub struct Runtime {
-    caller: Arc<Caller>,
+    pub(crate) caller: Arc<Caller>,
 }
 
 /// What serves.

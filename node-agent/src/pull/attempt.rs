@@ -13,6 +13,7 @@ use proto_crd::image_pull::{PullPolicy, PullReason};
 use tokio::sync::mpsc;
 
 use super::keeper::Notice;
+use super::progress::tell;
 use super::secrets::Secrets;
 
 /// The runtime looks into its memory for it.
@@ -94,7 +95,11 @@ impl Site {
                 auth,
                 ..Pull::default()
             };
-            let Err(error) = self.runtime.pull_image(pull, left).await else {
+            let ended = tokio::select! {
+                ended = self.runtime.pull_image(pull, left) => ended,
+                never = tell(self, reference, &attempt.key) => match never {},
+            };
+            let Err(error) = ended else {
                 return Ok(());
             };
             let mut failure = explain(reference, said(error, attempt.timeout));
