@@ -10,8 +10,10 @@ use prometheus_client::registry::Registry;
 use proto_crd::condition::ConditionStatus;
 use proto_crd::node_health::{Area, SignalState};
 
+use crate::containers::ContainerMetrics;
 use crate::health::{Finding, Signal, Verdict};
 use crate::pull::PullMetrics;
+use crate::restart::RestartMetrics;
 
 /// All of them, and the parts that count into them.
 #[derive(Debug)]
@@ -22,6 +24,10 @@ pub(crate) struct Metrics {
     pub(crate) health: HealthMetrics,
     /// Attempts to pull images.
     pub(crate) pulls: PullMetrics,
+    /// Restarts in place.
+    pub(crate) restarts: RestartMetrics,
+    /// Reports of Pods' containers.
+    pub(crate) containers: ContainerMetrics,
     /// Leadership, passes and writes.
     pub(crate) controllers: ControllersMetrics,
 }
@@ -35,11 +41,15 @@ impl Metrics {
         own.register("build", "Version of the agent", version);
         let health = HealthMetrics::register(own);
         let pulls = PullMetrics::register(own);
+        let restarts = RestartMetrics::register(own);
+        let containers = ContainerMetrics::register(own);
         let controllers = ControllersMetrics::register(own);
         Self {
             registry,
             health,
             pulls,
+            restarts,
+            containers,
             controllers,
         }
     }
@@ -53,6 +63,7 @@ pub(crate) struct HealthMetrics {
     reports: Family<ReportLabels, Counter>,
     told: Family<ToldLabels, Counter>,
     conditions: Family<ConditionLabels, Gauge>,
+    restarts: Family<RestartLabels, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -82,6 +93,21 @@ struct ToldLabels {
 struct ConditionLabels {
     r#type: &'static str,
     status: Status,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RestartLabels {
+    daemon: Restarted,
+}
+
+/// What was started again on the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "as it is scraped")]
+pub(crate) enum Restarted {
+    /// The container runtime.
+    runtime,
+    /// kubelet.
+    kubelet,
 }
 
 /// What is written besides the report.
@@ -158,6 +184,11 @@ impl HealthMetrics {
             "1 for the status that a condition of ours is in",
             metrics.conditions.clone(),
         );
+        registry.register(
+            "restarts",
+            "Restarts of the runtime and of kubelet that were seen",
+            metrics.restarts.clone(),
+        );
         metrics
     }
 
@@ -205,6 +236,11 @@ impl HealthMetrics {
             let gauge = self.conditions.get_or_create(&labels);
             gauge.set((status == of).into());
         }
+    }
+
+    /// A daemon of the node was started again.
+    pub(crate) fn restarted(&self, daemon: Restarted) {
+        self.restarts.get_or_create(&RestartLabels { daemon }).inc();
     }
 
     /// Something besides the report was written, or could not be.

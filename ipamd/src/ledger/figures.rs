@@ -129,6 +129,8 @@ pub(crate) struct Figures {
     pub(crate) sandboxless_ended: Counter,
     /// What the last comparison found, to be looked at.
     pub(crate) garbage: Gauge,
+    /// Whether the last comparison was none: 1, and what was found says why.
+    pub(crate) garbage_unknown: Gauge,
     /// The same in words.
     pub(crate) garbage_findings: Findings,
     /// Findings of the start.

@@ -78,6 +78,7 @@ impl LedgerHandle {
             );
         }
         figures.sandboxless_ended.add(plan.ended.len() as u64);
+        figures.garbage_unknown.set(0);
         self.found_garbage(plan.findings.clone());
         Ok(plan)
     }
@@ -85,6 +86,7 @@ impl LedgerHandle {
     /// The runtime could not be asked: known is what is said here, and no more.
     pub(crate) fn garbage_unknown(&self, why: String) {
         self.figures().comparison_failures.increment();
+        self.figures().garbage_unknown.set(1);
         self.found_garbage(vec![why]);
     }
 

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipamd_core::{
-    AllocateError, CheckedInterface, ListFilter, NodeRack, PodPolicy, ViewState,
-};
+use ipamd_core::{AllocateError, CheckedInterface, ListFilter, NodeRack, PodPolicy, ViewState};
 use ipnet::IpNet;
 use proto_ids::{AllocateRequest, Attachment, NetworkName};
 use proto_ipam::convert::required;
@@ -19,6 +17,9 @@ use super::{Service, pod};
 use crate::ledger::{LedgerError, NetworkStatus, Phase};
 use crate::metrics::Verb;
 use crate::sync::{GrantError, Granting, PodFacts, Topic};
+
+/// Findings that are told with the status; `fsck` and the log have all.
+const BOOK_EXAMPLES: usize = 3;
 
 #[tonic::async_trait]
 impl Ipam for Service {
@@ -204,7 +205,21 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: self.capabilities.clone(),
             lost,
+            book: Some(self.book()),
         })
+    }
+
+    /// How the book compares with the runtime's sandboxes.
+    fn book(&self) -> v1::BookCheck {
+        let figures = self.ledger.figures();
+        let mut examples = figures.garbage_findings.lines();
+        examples.truncate(BOOK_EXAMPLES);
+        v1::BookCheck {
+            comparisons: figures.comparisons.get(),
+            findings: figures.garbage.get(),
+            is_unknown: figures.garbage_unknown.get() != 0,
+            examples,
+        }
     }
 
     /// What sandboxes here have although it is another node's by now.
