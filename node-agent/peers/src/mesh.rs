@@ -285,6 +285,7 @@ impl Mesh {
         let standing =
             |track: &Track| -> (State, Option<Instant>) { (track.state(), track.silent_since()) };
         vote::decide(&Standing {
+            now,
             has_key: self.keys.is_some(),
             roster_age,
             lagged_ago: ago(self.lagged),

@@ -13,6 +13,9 @@ pub const RECOVERY: Duration = Duration::from_secs(10);
 /// A roster that the API server has not confirmed for so long may name nodes that are gone.
 pub const ROSTER_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A gateway that is silent for so long speaks against this node, even while all peers answer: one lost question does not.
+pub const GATEWAY_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What is known of the ways that lead out of this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gateway {
@@ -20,8 +23,11 @@ pub enum Gateway {
     NotWatched,
     /// Not looked at yet, or not for too long.
     Unknown,
-    /// At the last look at least one did not answer, whether or not that counts as unhealthy already.
-    Silent,
+    /// At the last look at least one did not answer.
+    Silent {
+        /// Since which look.
+        since: Instant,
+    },
     /// At the last look, then, all answered.
     Answers {
         /// When it was looked.
@@ -32,6 +38,8 @@ pub enum Gateway {
 /// What the vote depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
+    /// When it is so.
+    pub now: Instant,
     /// There is a key to sign with.
     pub has_key: bool,
     /// How long ago the API server confirmed the roster; none where there is none.
@@ -120,7 +128,12 @@ fn withdrawal(standing: &Standing) -> Option<Withdrawal> {
     let dead_since = standing.peers.iter().filter(|(it, _)| *it == State::Dead);
     let last_silence = dead_since.filter_map(|(_, since)| *since).max();
     match standing.gateway {
-        Gateway::Silent => return Some(Withdrawal::GatewaySilent),
+        Gateway::Silent { since } => {
+            let silent = standing.now.saturating_duration_since(since);
+            if dead > 0 || silent >= GATEWAY_PATIENCE {
+                return Some(Withdrawal::GatewaySilent);
+            }
+        }
         Gateway::Unknown => return Some(Withdrawal::GatewayUnknown),
         Gateway::Answers { at } if last_silence.is_some_and(|since| at < since) => {
             return Some(Withdrawal::GatewayUnconfirmed);
@@ -151,11 +164,18 @@ mod tests {
         now.checked_sub(seconds(count)).unwrap()
     }
 
+    fn silent(now: Instant, count: u64) -> Gateway {
+        Gateway::Silent {
+            since: before(now, count),
+        }
+    }
+
     /// Three alive, two dead for five seconds; the gateway answered a second ago.
     fn standing() -> (Standing, Instant) {
         let now = start() + seconds(1000);
         let dead = (State::Dead, Some(before(now, 5)));
         let standing = Standing {
+            now,
             has_key: true,
             roster_age: Some(seconds(60)),
             lagged_ago: None,
@@ -176,7 +196,7 @@ mod tests {
     fn what_speaks_against_the_node_itself_withdraws_its_vote() {
         use Withdrawal as W;
         type Change = fn(&mut Standing, Instant);
-        let table: [(Change, Option<Withdrawal>); 20] = [
+        let table: [(Change, Option<Withdrawal>); 22] = [
             (|_, _| {}, None),
             (|it, _| it.has_key = false, Some(W::NoKey)),
             (|it, _| it.roster_age = None, Some(W::NoRoster)),
