@@ -20,6 +20,7 @@ use node_agent_cri::Runtime;
 use tracing::{debug, error, info, warn};
 
 use crate::args::Args;
+use crate::containers::{ContainerReports, spawn_container_reports};
 use crate::health::{Health, Place, Writer, spawn_health};
 use crate::locked::lock_memory;
 use crate::metrics::Metrics;
@@ -118,8 +119,16 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
     let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
     let watching = Client::try_from(config).context("making a client of the API server")?;
     let runtime = Runtime::new(args.roots.runtime.clone());
+    let pods = spawn_pods(tasks, watching.clone(), &args.node);
+    let reports = ContainerReports {
+        client: watching.clone(),
+        pods: pods.clone(),
+        runtime: runtime.clone(),
+        metrics: metrics.containers.clone(),
+    };
+    spawn_container_reports(tasks, reports);
     let restarts = Restarts {
-        pods: spawn_pods(tasks, watching.clone(), &args.node),
+        pods,
         client: watching.clone(),
         node: args.node.clone(),
         runtime: runtime.clone(),

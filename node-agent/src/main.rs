@@ -2,14 +2,17 @@
 
 mod app;
 mod args;
+mod containers;
 mod health;
 mod locked;
 mod lost;
 mod metrics;
+mod pods;
 mod privilege;
 mod pull;
 mod pulse;
 mod readiness;
+mod restart;
 mod roots;
 
 use std::io::Write as _;

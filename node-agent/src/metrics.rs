@@ -185,7 +185,7 @@ impl HealthMetrics {
             metrics.conditions.clone(),
         );
         registry.register(
-            "restarts",
+            "daemon_restarts",
             "Restarts of the runtime and of kubelet that were seen",
             metrics.restarts.clone(),
         );
