@@ -210,7 +210,25 @@ mod tests {
             (|it, _| it.lagged_ago = Some(seconds(10)), None),
             (|it, _| it.flooded_ago = Some(seconds(0)), Some(W::Flooded)),
             (|it, _| it.flooded_ago = Some(seconds(11)), None),
-            (|it, _| it.gateway = Gateway::Silent, Some(W::GatewaySilent)),
+            // Once, beside the dead ones; once, and all answer; for long.
+            (
+                |it, now| it.gateway = silent(now, 0),
+                Some(W::GatewaySilent),
+            ),
+            (
+                |it, now| {
+                    it.gateway = silent(now, 4);
+                    it.peers.truncate(3);
+                },
+                None,
+            ),
+            (
+                |it, now| {
+                    it.gateway = silent(now, 5);
+                    it.peers.truncate(3);
+                },
+                Some(W::GatewaySilent),
+            ),
             (
                 |it, _| it.gateway = Gateway::Unknown,
                 Some(W::GatewayUnknown),
