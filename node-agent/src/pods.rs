@@ -71,6 +71,8 @@ pub(crate) struct LeanRestartRule {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct LeanPodStatus {
+    #[serde(rename = "podIP")]
+    pub(crate) pod_ip: String,
     pub(crate) phase: String,
     pub(crate) conditions: Vec<LeanCondition>,
     pub(crate) container_statuses: Vec<LeanContainerStatus>,
@@ -308,7 +310,10 @@ mod tests {
     #[test]
     fn fields_are_read_as_kubernetes_writes_them() {
         let pod = pod("u1", true);
-        assert_eq!((pod.namespace(), pod.name(), pod.uid()), ("prod", "shop", "u1"));
+        assert_eq!(
+            (pod.namespace(), pod.name(), pod.uid()),
+            ("prod", "shop", "u1")
+        );
         assert!(pod.has_gate("berth.dev/ServiceReady") && !pod.has_gate("other"));
         assert_eq!(pod.condition("Ready").unwrap().status, "False");
         assert_eq!(pod.status.container_statuses[0].runtime_id(), "c1");
