@@ -1,7 +1,7 @@
 //! Nodes that are gone: their addresses are nobody else's until somebody who may says that the node is dead.
 
 use serde_json::json;
-use tests_testbed::{Cluster, Net};
+use tests_testbed::{Cluster, Daemon, Net};
 
 use crate::{
     claims_seen::{
@@ -69,8 +69,9 @@ fn address_of_a_node_that_is_cut_off_is_taken_when_it_is_fenced_and_not_before_a
     let tor = cluster.world().rack("a").tor();
     assert!(tor.ping_once(&address).unwrap());
 
+    // Nobody but the agent can end the old Pod now.
+    cluster.kill_daemon("n2", Daemon::Kubelet).unwrap();
     set_cables(&cluster, "n2", true);
-    cluster.wait_nodes().unwrap();
     wait_long("the old Pod's end on n2", || {
         let there = attached(&cluster, "n2");
         let gone = !there.contains_key(&address);
@@ -78,6 +79,8 @@ fn address_of_a_node_that_is_cut_off_is_taken_when_it_is_fenced_and_not_before_a
     });
     assert_answered_once(&cluster, "a", &address, &before.macs[0]);
     assert_eq!(look(&cluster, "db-0"), before);
+    cluster.start_daemon("n2", Daemon::Kubelet).unwrap();
+    cluster.wait_nodes().unwrap();
     let all = claims_of(&cluster, "default/db-0");
     assert!(
         all.iter().all(|it| it.node == "n1" && !it.fenced),

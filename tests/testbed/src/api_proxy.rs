@@ -35,6 +35,7 @@ pub struct ApiProxy {
     process: Process,
     /// The socket is reached by its folder: a path of its own may be longer than a socket's may be.
     folder: File,
+    socket: &'static str,
 }
 
 /// What the API server answered.
@@ -60,6 +61,11 @@ impl ControlPlane {
     /// # Errors
     /// It does not start.
     pub fn proxy(&self) -> Result<ApiProxy> {
+        self.proxy_at(SOCKET)
+    }
+
+    /// Starts a proxy on a socket of this name in the control plane's folder.
+    pub(crate) fn proxy_at(&self, socket: &'static str) -> Result<ApiProxy> {
         let kubeconfig = self.kubeconfig();
         let folder = kubeconfig.parent().context("a kubeconfig without folder")?;
         let mut command = self.machine().command("sh");
@@ -67,11 +73,16 @@ impl ControlPlane {
         command
             .arg(folder)
             .arg(self.kubernetes().program("kubectl"));
-        command.args(["proxy", "--unix-socket", SOCKET, "--kubeconfig"]);
+        command.args(["proxy", "--unix-socket", socket, "--kubeconfig"]);
         command.arg(&kubeconfig);
-        let process = self.machine().spawn_command("kubectl-proxy", command)?;
+        let name = format!("kubectl-{}", socket.trim_end_matches(".sock"));
+        let process = self.machine().spawn_command(&name, command)?;
         let folder = File::open(folder).with_context(|| format!("open {}", folder.display()))?;
-        let mut proxy = ApiProxy { process, folder };
+        let mut proxy = ApiProxy {
+            process,
+            folder,
+            socket,
+        };
         wait_until("kubectl proxy listening", START_DEADLINE, || {
             if !proxy.process.is_running() {
                 return Ok(Err(proxy.process.log_tail()));
@@ -132,13 +143,8 @@ impl ApiProxy {
     /// # Errors
     /// There is no answer.
     pub fn call(&self, verb: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
-        let mut reader = self.ask(verb, path, body)?;
-        let status = read_head(&mut reader).with_context(|| format!("{verb} {path}"))?;
-        let mut body = String::new();
-        reader
-            .read_to_string(&mut body)
-            .with_context(|| format!("read what {verb} {path} answers"))?;
-        Ok(Answer { status, body })
+        let reader = self.ask(verb, path, body, CALL_DEADLINE)?;
+        answer(reader, verb, path)
     }
 
     /// Begins to watch: a path with `watch=true`.
@@ -146,7 +152,7 @@ impl ApiProxy {
     /// # Errors
     /// The API server does not answer, or refuses.
     pub fn watch(&self, path: &str) -> Result<ApiWatch> {
-        let mut reader = self.ask("GET", path, None)?;
+        let mut reader = self.ask("GET", path, None, CALL_DEADLINE)?;
         let status = read_head(&mut reader).with_context(|| format!("watch {path}"))?;
         ensure!(status == 200, "watch {path}: the answer is {status}");
         Ok(ApiWatch {
@@ -155,16 +161,33 @@ impl ApiProxy {
         })
     }
 
+    /// What the API server answers to a GET within this time, whatever it is.
+    pub(crate) fn get_within(&self, path: &str, deadline: Duration) -> Result<Answer> {
+        let reader = self.ask("GET", path, None, deadline)?;
+        answer(reader, "GET", path)
+    }
+
+    /// Whether it takes calls.
+    pub(crate) fn is_there(&self) -> bool {
+        self.connect().is_ok()
+    }
+
     fn connect(&self) -> std::io::Result<UnixStream> {
         let folder = format!("/proc/self/fd/{}", self.folder.as_raw_fd());
-        UnixStream::connect(PathBuf::from(folder).join(SOCKET))
+        UnixStream::connect(PathBuf::from(folder).join(self.socket))
     }
 
     /// HTTP/1.0: the answer ends with the connection and comes in no parts.
-    fn ask(&self, verb: &str, path: &str, body: Option<&Value>) -> Result<BufReader<UnixStream>> {
+    fn ask(
+        &self,
+        verb: &str,
+        path: &str,
+        body: Option<&Value>,
+        deadline: Duration,
+    ) -> Result<BufReader<UnixStream>> {
         let mut stream = self.connect().context("connect to kubectl proxy")?;
         stream
-            .set_read_timeout(Some(CALL_DEADLINE))
+            .set_read_timeout(Some(deadline))
             .context("set a time limit")?;
         let mut request = format!("{verb} {path} HTTP/1.0\r\nHost: localhost\r\n");
         let body = body.map(Value::to_string).unwrap_or_default();
@@ -219,6 +242,15 @@ impl ApiWatch {
             }
         }
     }
+}
+
+fn answer(mut reader: BufReader<UnixStream>, verb: &str, path: &str) -> Result<Answer> {
+    let status = read_head(&mut reader).with_context(|| format!("{verb} {path}"))?;
+    let mut body = String::new();
+    reader
+        .read_to_string(&mut body)
+        .with_context(|| format!("read what {verb} {path} answers"))?;
+    Ok(Answer { status, body })
 }
 
 /// Reads up to the body; the status.
