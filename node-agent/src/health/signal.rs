@@ -1,5 +1,7 @@
 //! What is looked at, and what one look says.
 
+use proto_crd::node_health::Decision;
+
 /// Something that is looked at: its name, as it is reported, logged and labelled. Each is declared once, by the module that looks;
 /// the table of rules ([`super::assess`]) has them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +28,8 @@ pub(crate) struct Verdict {
     pub(crate) value: String,
     /// Whether it is as it should be.
     pub(crate) finding: Finding,
+    /// What this one look is reason enough for, where that is more than the signal's rule says.
+    pub(crate) urges: Option<Decision>,
 }
 
 /// Whether what was seen is as it should be.
@@ -64,6 +68,7 @@ impl Verdict {
             signal,
             value: value.into(),
             finding: Finding::Good,
+            urges: None,
         }
     }
 
@@ -73,7 +78,15 @@ impl Verdict {
             signal,
             value: value.into(),
             finding: Finding::Bad(trouble),
+            urges: None,
         }
+    }
+
+    /// What was seen is so bad that it is reason enough for more than the signal's rule says: where every look of as many as the rule
+    /// needs to set says so.
+    pub(crate) fn urging(mut self, decision: Decision) -> Self {
+        self.urges = Some(decision);
+        self
     }
 
     /// This node has no such thing, and why.
@@ -82,6 +95,7 @@ impl Verdict {
             signal,
             value: why.into(),
             finding: Finding::Absent,
+            urges: None,
         }
     }
 
@@ -91,6 +105,7 @@ impl Verdict {
             signal,
             value: String::new(),
             finding: Finding::Unclear { why: why.into() },
+            urges: None,
         }
     }
 }

@@ -26,6 +26,7 @@ pub(super) struct Tracker {
     run: Option<Run>,
     /// What was wrong when something last was.
     trouble: Option<Trouble>,
+    urge: Urge,
     /// Why the last look said nothing, if it did not.
     unclear: Option<String>,
 }
@@ -49,6 +50,14 @@ struct Look {
     /// There is nothing that could be otherwise.
     absent: bool,
     value: String,
+}
+
+/// What bad looks urge. Like a state, it counts when as many in a row say it as the rule needs to set.
+#[derive(Clone, Copy, Debug)]
+struct Urge {
+    said: Option<Decision>,
+    looks: u32,
+    counts: Option<Decision>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +111,24 @@ impl Settled {
     }
 }
 
+impl Urge {
+    const NONE: Self = Self {
+        said: None,
+        looks: 0,
+        counts: None,
+    };
+
+    fn hear(&mut self, said: Option<Decision>, needed: u32) {
+        if self.said != said {
+            (self.said, self.looks) = (said, 0);
+        }
+        self.looks = self.looks.saturating_add(1);
+        if self.looks >= needed {
+            self.counts = said;
+        }
+    }
+}
+
 impl Tracker {
     /// A signal that nobody has looked at yet.
     pub(super) const fn new(rule: Rule, born: Moment) -> Self {
@@ -113,6 +140,7 @@ impl Tracker {
             last_good: None,
             run: None,
             trouble: None,
+            urge: Urge::NONE,
             unclear: None,
         }
     }
@@ -138,6 +166,7 @@ impl Tracker {
             Finding::Good | Finding::Absent => true,
             Finding::Bad(trouble) => {
                 self.trouble = Some(trouble);
+                self.urge.hear(verdict.urges, self.rule.set);
                 false
             }
         };
@@ -286,10 +315,11 @@ impl Tracker {
     }
 
     fn decision(&self, lasting: Duration) -> Decision {
-        match self.rule.escalation {
+        let ruled = match self.rule.escalation {
             Some(step) if lasting >= step.after => step.to,
             _ => self.rule.decision,
-        }
+        };
+        self.urge.counts.map_or(ruled, |urged| ruled.max(urged))
     }
 
     fn why_unknown(&self, now: Moment) -> String {

@@ -465,3 +465,33 @@ fn what_a_node_does_not_have_is_absent_while_it_is_looked_at() {
     tracker.look(Verdict::good(RULE.signal, "there"), late);
     assert_eq!(tracker.view(late).state, Healthy);
 }
+
+#[test]
+fn what_looks_urge_counts_when_as_many_say_it_as_the_rule_needs() {
+    let begin = beginning();
+    let mut tracker = Tracker::new(RULE, begin);
+    let drain = Some(Decision::Drain);
+    let urges = [drain, None, drain, drain, drain, None, None, None];
+    let mut decisions = Vec::new();
+    for (second, urge) in (0..).step_by(5).zip(urges) {
+        let mut look = verdict(Bad);
+        look.urges = urge;
+        tracker.look(look, seconds(begin, second));
+        let view = tracker.view(seconds(begin, second));
+        decisions.push(view.wrong.map(|wrong| wrong.decision));
+    }
+    let expected = [None, None, OBSERVE, OBSERVE, drain, drain, drain, OBSERVE];
+    assert_eq!(decisions, expected);
+}
+
+#[test]
+fn what_a_look_urges_takes_nothing_from_the_rule() {
+    let begin = beginning();
+    let mut tracker = Tracker::new(RULE, begin);
+    for second in (0..=60).step_by(10) {
+        let look = verdict(Bad).urging(Decision::Observe);
+        tracker.look(look, seconds(begin, second));
+    }
+    let view = tracker.view(seconds(begin, 60));
+    assert_eq!(view.wrong.map(|wrong| wrong.decision), CORDON);
+}

@@ -1,0 +1,65 @@
+//! What is looked at of the machine itself: disks, memory, limits, processes, the kernel's log, reboots.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ipamd_daemon::Tasks;
+use tokio::sync::mpsc;
+
+use super::keeper::Notice;
+use super::signals::{
+    disk_write, kernel_log, limits, memory, mounts, pressure, processes, reboots, space,
+    spawn_source,
+};
+use crate::roots::Roots;
+
+/// What is looked at of the machine.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MachineArgs {
+    /// Folders of the node whose file systems must be writable and have room; what is not there is left out. Not looked at by
+    /// mounting or entering: / is where an immutable system may be read-only
+    #[arg(
+        long,
+        value_name = "FOLDERS",
+        value_delimiter = ',',
+        value_parser = folder,
+        default_value = "/,/var/lib/kubelet,/var/lib/containerd,/var/lib/berth",
+        env = "BERTH_AGENT_WATCHED_FOLDERS"
+    )]
+    watched_folders: Vec<PathBuf>,
+}
+
+fn folder(text: &str) -> Result<PathBuf, &'static str> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        return Ok(path);
+    }
+    Err("it must begin with /, as the node sees it")
+}
+
+/// Starts to look at the machine.
+pub(super) fn spawn_machine(
+    tasks: &Tasks,
+    args: &MachineArgs,
+    roots: &Roots,
+    boot_id: &str,
+    notices: &mpsc::Sender<Notice>,
+) {
+    let notices = || notices.clone();
+    let (proc, folders) = (&roots.proc, || args.watched_folders.clone());
+    let log = kernel_log::Source::new(roots.kmsg.clone(), proc);
+    let boots = reboots::Source::new(roots.state.clone(), proc, boot_id.to_owned());
+    spawn_source(
+        tasks,
+        disk_write::Source::new(roots.state.clone()),
+        notices(),
+    );
+    spawn_source(tasks, mounts::Source::new(proc, folders()), notices());
+    spawn_source(tasks, space::Source::new(&roots.root, folders()), notices());
+    spawn_source(tasks, pressure::Source::new(proc, &roots.sys), notices());
+    spawn_source(tasks, memory::Source::new(proc.clone()), notices());
+    spawn_source(tasks, limits::Source::new(proc.clone()), notices());
+    spawn_source(tasks, processes::Source::new(proc.clone()), notices());
+    spawn_source(tasks, log, notices());
+    spawn_source(tasks, boots, notices());
+}
