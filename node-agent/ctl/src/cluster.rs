@@ -8,12 +8,15 @@ pub(crate) mod marks;
 mod objects;
 pub(crate) mod releases;
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{ListParams, PartialObjectMeta};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, ResourceExt};
@@ -120,9 +123,33 @@ impl Cluster {
         found.map_err(|error| explain("the Node", error))
     }
 
+    /// When each node's agent last renewed its Lease.
+    pub(crate) async fn agent_renewals(&self) -> Result<BTreeMap<String, Timestamp>> {
+        let api = self.lease_api();
+        let list = async |params| api.list(&params).await;
+        let of = |lease: Lease| Some((lease.name_any(), renewal(lease)?));
+        let all = pages_of("the agents' Leases", ListParams::default(), list, of).await?;
+        Ok(all.into_iter().collect())
+    }
+
+    /// When the agent of a node last renewed its Lease, if it ever did.
+    pub(crate) async fn agent_renewal(&self, node: &str) -> Result<Option<Timestamp>> {
+        let found = self.lease_api().get_opt(node).await;
+        let found = found.map_err(|error| explain("the agent's Lease", error))?;
+        Ok(found.and_then(renewal))
+    }
+
+    fn lease_api(&self) -> Api<Lease> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
     fn report_api(&self) -> Api<NodeHealth> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
+}
+
+fn renewal(lease: Lease) -> Option<Timestamp> {
+    Some(lease.spec?.renew_time?.0)
 }
 
 async fn pages<K: Clone + Debug>(

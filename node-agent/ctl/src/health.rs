@@ -39,6 +39,7 @@ pub(crate) async fn run(args: &HealthArgs, cluster: &Cluster, output: Output) ->
 }
 
 async fn observe_all(cluster: &Cluster, now: Timestamp) -> Result<Vec<NodeView>> {
+    let renewals = tell(cluster.agent_renewals().await);
     let reports = cluster.reports().await?;
     let reports: BTreeMap<_, _> = reports.into_iter().map(|it| (it.name_any(), it)).collect();
     let mut names: BTreeSet<String> = reports.keys().cloned().collect();
@@ -53,6 +54,7 @@ async fn observe_all(cluster: &Cluster, now: Timestamp) -> Result<Vec<NodeView>>
         let seen = Seen {
             report: reports.get(&name),
             boot_id: None,
+            renewed: renewals.get(&name).copied(),
         };
         view::judge(&name, seen, now)
     };
@@ -77,8 +79,17 @@ async fn observe_named(
         let seen = Seen {
             report: report.as_ref(),
             boot_id: info.as_ref().map(|info| info.boot_id.as_str()),
+            renewed: tell(cluster.agent_renewal(name).await),
         };
         views.push(view::judge(name, seen, now));
     }
     Ok(views)
+}
+
+/// Who may read reports may perhaps not read Leases: then it is not told whether agents live.
+fn tell<T: Default>(read: Result<T>) -> T {
+    read.unwrap_or_else(|error| {
+        print_remark(&format!("whether agents live is not known: {error:#}"));
+        T::default()
+    })
 }

@@ -16,10 +16,11 @@ pub(super) fn table(views: &[NodeView], now: Timestamp, paint: Paint) -> String 
             view.node.as_str().into(),
             state(view.state),
             summary(view, now).into(),
-            reported(view, now).into(),
+            ago(view.report_time, now).into(),
+            ago(view.agent_renew_time, now).into(),
         ]
     });
-    let headings = ["NODE", "HEALTH", "WRONG OR UNKNOWN", "REPORTED"];
+    let headings = ["NODE", "HEALTH", "WRONG OR UNKNOWN", "REPORTED", "AGENT"];
     let mut text = columns(headings, rows, paint);
     for view in views {
         text += &details(view, now, paint);
@@ -38,6 +39,7 @@ pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
         let seen = signal.observed_time.as_ref();
         [
             view.node.as_str().into(),
+            area(signal).into(),
             signal.name.as_str().into(),
             state(known),
             short(since(signal.since.0, now)).into(),
@@ -51,12 +53,15 @@ pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
         ]
     };
     let rows = views.iter().flat_map(|view| {
-        let mut rows: Vec<_> = view.signals.iter().map(|it| row(view, it)).collect();
+        let mut signals: Vec<_> = view.signals.iter().collect();
+        signals.sort_by_key(|signal| signal.area);
+        let mut rows: Vec<_> = signals.into_iter().map(|it| row(view, it)).collect();
         if rows.is_empty() {
             let empty = || Cell::from("");
             let node = view.node.as_str().into();
             rows.push([
                 node,
+                empty(),
                 empty(),
                 state(view.state),
                 empty(),
@@ -69,6 +74,7 @@ pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
     });
     let headings = [
         "NODE",
+        "AREA",
         "SIGNAL",
         "HEALTH",
         "SINCE",
@@ -106,31 +112,55 @@ fn state(state: SignalState) -> Cell {
     Cell::new(tone(state), word(state))
 }
 
-fn reported(view: &NodeView, now: Timestamp) -> String {
-    view.report_time.map_or_else(
+fn ago(time: Option<Timestamp>, now: Timestamp) -> String {
+    time.map_or_else(
         || "never".to_owned(),
         |time| format!("{} ago", short(since(time, now))),
     )
+}
+
+/// Those that people are to look at, those of one part of the node together.
+fn noted(view: &NodeView) -> Vec<&Signal> {
+    let mut noted: Vec<_> = view
+        .signals
+        .iter()
+        .filter(|it| is_noted(it.state))
+        .collect();
+    noted.sort_by_key(|signal| (signal.area, signal.state == SignalState::Unknown));
+    noted
+}
+
+fn area(signal: &Signal) -> String {
+    let area = signal.area.map(|area| format!("{area:?}"));
+    area.unwrap_or_default().to_lowercase()
 }
 
 fn summary(view: &NodeView, now: Timestamp) -> String {
     if view.void.is_some() {
         return "no report in force".to_owned();
     }
-    let noted = view.signals.iter().filter(|it| is_noted(it.state));
-    let named = noted.map(|signal| {
+    let mut text = String::new();
+    let mut last = None;
+    for signal in noted(view) {
+        let of = area(signal);
+        match &last {
+            None => {}
+            Some(before) if *before != of => text += "; ",
+            Some(_) => text += ", ",
+        }
+        if last.as_ref() != Some(&of) && !of.is_empty() {
+            let _ = write!(text, "{of}: ");
+        }
         let doubt = if signal.state == SignalState::Unknown {
             "?"
         } else {
             ""
         };
-        format!(
-            "{}{doubt} {}",
-            signal.name,
-            short(since(signal.since.0, now))
-        )
-    });
-    named.collect::<Vec<_>>().join(", ")
+        let lasting = short(since(signal.since.0, now));
+        let _ = write!(text, "{}{doubt} {lasting}", signal.name);
+        last = Some(of);
+    }
+    text
 }
 
 fn details(view: &NodeView, now: Timestamp, paint: Paint) -> String {
@@ -144,13 +174,18 @@ fn details(view: &NodeView, now: Timestamp, paint: Paint) -> String {
             void.message,
             void.advice
         );
-        for signal in &view.signals {
+        let before = noted(view);
+        for signal in &before {
             let name = &signal.name;
             let _ = writeln!(text, "  before  {name} was {}", word(signal.state));
         }
+        let rest = view.signals.len() - before.len();
+        if rest > 0 {
+            let _ = writeln!(text, "  before  {rest} signals were as they should be");
+        }
         return text;
     }
-    for signal in view.signals.iter().filter(|it| is_noted(it.state)) {
+    for signal in noted(view) {
         text += &paragraph(&view.node, signal, now, paint);
     }
     text
@@ -164,7 +199,9 @@ fn paragraph(node: &str, signal: &Signal, now: Timestamp, paint: Paint) -> Strin
         signal.since.0,
         short(since(signal.since.0, now))
     );
+    let part = area(signal);
     let lines = [
+        ("part", Some(part.as_str()).filter(|part| !part.is_empty())),
         ("what", signal.message.as_deref()),
         ("means", signal.impact.as_deref()),
         ("to do", signal.advice.as_deref()),

@@ -3,11 +3,16 @@
 //! The agent judges its signals; whether the agent itself still tells the truth, only the reader can judge: a report that
 //! has expired, or is of before a reboot, says nothing about now.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::Timestamp;
 use proto_crd::node_health::{NodeHealth, NodeHealthStatus, Signal, SignalState};
 use serde::Serialize;
 
 use crate::age::{short, since};
+
+/// An agent renews its Lease every half minute, and may be taken for alive for two minutes.
+const ALIVE: Duration = Duration::from_secs(120);
 
 /// What was read of a node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,6 +21,8 @@ pub(super) struct Seen<'a> {
     pub(super) report: Option<&'a NodeHealth>,
     /// The boot that kubelet tells, where it was asked for.
     pub(super) boot_id: Option<&'a str>,
+    /// When its agent last renewed its Lease, where that could be read.
+    pub(super) renewed: Option<Timestamp>,
 }
 
 /// What is known of a node now.
@@ -35,6 +42,9 @@ pub(super) struct NodeView {
     /// By which version of the agent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) agent_version: Option<String>,
+    /// When the agent last said that it lives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) agent_renew_time: Option<Timestamp>,
     /// The signals; without a report in force as they were last reported.
     pub(super) signals: Vec<Signal>,
 }
@@ -63,13 +73,15 @@ pub(super) fn judge(node: &str, seen: Seen<'_>, now: Timestamp) -> NodeView {
         return NodeView {
             node: node.to_owned(),
             state: SignalState::Unknown,
-            void: Some(void(node, "there is no report")),
+            void: Some(void_of(node, "there is no report", seen.renewed, now)),
             report_time: None,
             agent_version: None,
+            agent_renew_time: seen.renewed,
             signals: Vec::new(),
         };
     };
-    let void = why_void(status, seen.boot_id, now).map(|message| void(node, &message));
+    let void = why_void(status, seen.boot_id, now);
+    let void = void.map(|message| void_of(node, &message, seen.renewed, now));
     let state = match void {
         Some(_) => SignalState::Unknown,
         None => overall(&status.signals),
@@ -80,6 +92,7 @@ pub(super) fn judge(node: &str, seen: Seen<'_>, now: Timestamp) -> NodeView {
         void,
         report_time: Some(status.report_time.0),
         agent_version: Some(status.agent_version.clone()),
+        agent_renew_time: seen.renewed,
         signals: status.signals.clone(),
     }
 }
@@ -93,15 +106,36 @@ fn why_void(status: &NodeHealthStatus, boot_id: Option<&str>, now: Timestamp) ->
     (expiry <= now).then(|| format!("the report has expired {} ago", short(since(expiry, now))))
 }
 
-fn void(node: &str, message: &str) -> Void {
+/// What is to be thought of a report that is not in force, by what the agent's Lease says.
+fn void_of(node: &str, message: &str, renewed: Option<Timestamp>, now: Timestamp) -> Void {
+    let pod = format!(
+        "kubectl -n berth-system get pods -l app.kubernetes.io/name=berth-agent \
+         --field-selector spec.nodeName={node} -o wide, and the logs of that Pod"
+    );
+    let (why, advice) = match renewed.map(|renewed| since(renewed, now)) {
+        Some(ago) if ago < ALIVE => (
+            format!(
+                "its agent lives (its Lease was renewed {} ago) and does not write the report",
+                short(ago)
+            ),
+            pod,
+        ),
+        Some(ago) => (
+            format!(
+                "its agent was last heard of {} ago: the node is down, the agent does not run, or it cannot reach the API server",
+                short(ago)
+            ),
+            format!("kubectl get node {node}; {pod}"),
+        ),
+        None => (
+            "the node is down, its agent does not run, or it cannot reach the API server"
+                .to_owned(),
+            format!("kubectl get node {node}; {pod}"),
+        ),
+    };
     Void {
-        message: format!(
-            "{message}: the node is down, its agent does not run, or it cannot reach the API server"
-        ),
-        advice: format!(
-            "kubectl get node {node}; kubectl -n berth-system get pods -l app.kubernetes.io/name=berth-agent \
-             --field-selector spec.nodeName={node} -o wide, and the logs of that Pod"
-        ),
+        message: format!("{message}: {why}"),
+        advice,
     }
 }
 

@@ -13,13 +13,15 @@ fn view(second: i64) -> NodeView {
         "metadata": {"name": "n1"}, "spec": {"nodeName": "n1"},
         "status": {
             "bootId": "boot-1", "agentVersion": "0.1.0", "reportTime": at(0), "expiryTime": at(720),
-            "problems": 1, "unknowns": 1, "conditions": [], "signals": [
-                {"name": "ipamd", "state": "Unhealthy", "since": at(-300), "observedTime": at(-5), "ttlSeconds": 60,
+            "problems": 1, "unknowns": 2, "conditions": [], "signals": [
+                {"name": "ipamd", "area": "Addresses", "state": "Unhealthy", "since": at(-300), "observedTime": at(-5), "ttlSeconds": 60,
                  "value": "away", "threshold": "answers", "decision": "Cordon",
                  "message": "it is away", "impact": "no addresses", "advice": "look"},
-                {"name": "addresses", "state": "Unknown", "since": at(-240), "ttlSeconds": 60, "value": "",
+                {"name": "addresses", "area": "Addresses", "state": "Unknown", "since": at(-240), "ttlSeconds": 60, "value": "",
                  "threshold": "5 % free", "message": "ipamd is away"},
-                {"name": "kubelet", "state": "Healthy", "since": at(-9000), "observedTime": at(-5), "ttlSeconds": 60,
+                {"name": "disk", "area": "Storage", "state": "Unknown", "since": at(-60), "ttlSeconds": 60, "value": "",
+                 "threshold": "takes writes", "message": "nobody looked"},
+                {"name": "kubelet", "area": "Runtime", "state": "Healthy", "since": at(-9000), "observedTime": at(-5), "ttlSeconds": 60,
                  "value": "ok", "threshold": "answers ok"},
             ],
         },
@@ -28,6 +30,7 @@ fn view(second: i64) -> NodeView {
     let seen = Seen {
         report: Some(&report),
         boot_id: None,
+        renewed: Some(at(second - 20)),
     };
     judge("n1", seen, at(second))
 }
@@ -37,18 +40,24 @@ fn people_are_told_what_since_when_what_it_means_and_what_to_do() {
     let nowhere = judge("n2", Seen::default(), at(0));
     let text = table(&[view(0), nowhere], at(0), Paint::NONE);
     let expected = "\
-NODE   HEALTH      WRONG OR UNKNOWN         REPORTED
-n1     unhealthy   ipamd 5m, addresses? 4m   0s ago
-n2     unknown     no report in force        never
+NODE   HEALTH      WRONG OR UNKNOWN                                    REPORTED   AGENT
+n1     unhealthy   addresses: ipamd 5m, addresses? 4m; storage: disk? 60s   0s ago     20s ago
+n2     unknown     no report in force                                  never      never
 
 n1: ipamd is unhealthy since 2025-11-21T09:55:00Z (5m)
+  part    addresses
   what    it is away
   means   no addresses
   to do   look
   enough  to keep new Pods away (kubectl cordon); Berth does nothing by itself
 
 n1: addresses is unknown since 2025-11-21T09:56:00Z (4m)
+  part    addresses
   what    ipamd is away
+
+n1: disk is unknown since 2025-11-21T09:59:00Z (60s)
+  part    storage
+  what    nobody looked
 ";
     let squeeze = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(squeeze(&text).starts_with(&squeeze(expected)), "{text}");
@@ -62,6 +71,10 @@ n1: addresses is unknown since 2025-11-21T09:56:00Z (4m)
 fn what_was_reported_before_an_expiry_is_told_as_past() {
     let text = table(&[view(1000)], at(1000), Paint::NONE);
     assert!(text.contains("before  ipamd was unhealthy"), "{text}");
+    assert!(
+        text.contains("before  1 signals were as they should be"),
+        "{text}"
+    );
     assert!(!text.contains("ipamd is unhealthy"), "{text}");
     let wide = wide(&[view(1000)], at(1000), Paint::NONE);
     assert!(
@@ -78,8 +91,17 @@ fn wide_has_a_line_for_each_signal_and_for_each_node_without_one() {
         Paint::NONE,
     );
     let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.len(), 5, "{text}");
-    assert!(lines[1].ends_with("away        answers"), "{text}");
-    assert!(lines[2].contains("never"), "{text}");
-    assert!(lines[4].contains("no report"), "{text}");
+    assert_eq!(lines.len(), 6, "{text}");
+    // Those of one part of the node stand together.
+    let parts: Vec<_> = lines[1..5]
+        .iter()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .collect();
+    assert_eq!(parts, ["runtime", "addresses", "addresses", "storage"]);
+    assert!(
+        lines[2].contains("away") && lines[2].trim_end().ends_with("answers"),
+        "{text}"
+    );
+    assert!(lines[3].contains("never"), "{text}");
+    assert!(lines[5].contains("no report"), "{text}");
 }

@@ -37,6 +37,7 @@ fn node_is_as_its_worst_signal() {
         let seen = Seen {
             report: Some(&report),
             boot_id: Some("boot-1"),
+            renewed: None,
         };
         let view = judge("n1", seen, at(10));
         assert_eq!((view.state, view.void), (expected, None), "{states:?}");
@@ -68,7 +69,12 @@ fn report_that_is_not_in_force_makes_the_node_unknown_and_says_why() {
         ),
     ];
     for (case, report, boot_id, second, words) in table {
-        let view = judge("n1", Seen { report, boot_id }, at(second));
+        let seen = Seen {
+            report,
+            boot_id,
+            renewed: None,
+        };
+        let view = judge("n1", seen, at(second));
         assert_eq!(view.state, SignalState::Unknown, "{case}");
         let void = view.void.unwrap();
         assert!(void.message.contains(words), "{case}: {void:?}");
@@ -78,7 +84,32 @@ fn report_that_is_not_in_force_makes_the_node_unknown_and_says_why() {
         let seen = Seen {
             report: Some(&healthy),
             boot_id,
+            renewed: None,
         };
         assert!(judge("n1", seen, at(719)).is_healthy(), "{boot_id:?}");
     }
+}
+
+#[test]
+fn agent_that_lives_and_reports_nothing_is_told_from_one_that_is_gone() {
+    let report = report(&["Healthy"]);
+    let told = |renewed| {
+        let seen = Seen {
+            report: Some(&report),
+            boot_id: None,
+            renewed,
+        };
+        judge("n1", seen, at(2000)).void.unwrap()
+    };
+    let alive = told(Some(at(1990)));
+    assert!(
+        alive
+            .message
+            .contains("its agent lives (its Lease was renewed 10s ago)"),
+        "{alive:?}"
+    );
+    assert!(!alive.advice.contains("get node"), "{alive:?}");
+    let gone = told(Some(at(1000)));
+    assert!(gone.message.contains("last heard of 16m ago"), "{gone:?}");
+    assert!(gone.advice.contains("kubectl get node n1"), "{gone:?}");
 }
