@@ -57,7 +57,7 @@ mount --make-rshared /";
 
 /// Where a daemon of the node reads the kernel's log: the real one is the whole machine's. PID 1 keeps the pipe open, so that a
 /// reader waits for the next line as it does on `/dev/kmsg`.
-const KERNEL_LOG: &str = "/run/kmsg";
+pub(crate) const KERNEL_LOG: &str = "/run/kmsg";
 
 /// What a node shall be.
 #[derive(Clone, Debug)]

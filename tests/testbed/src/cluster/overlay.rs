@@ -1,12 +1,13 @@
 //! The overlay with which this cluster's Berth is installed: what an operator writes over the project's manifests. Text only.
 //!
-//! It says what is this cluster's own (image, pools, networks), and one thing that is the testbed's: where a node's boot id is, since a
-//! container sees the machine's.
+//! It says what is this cluster's own (image, pools, networks), and what is the testbed's: where a node's boot id and its kernel log
+//! are, since a container sees the machine's.
 
 use serde_json::{Value, json};
 
 use crate::{
     control_plane::{ADDRESS, SERVICE_CIDR},
+    node::KERNEL_LOG,
     product::{REPOSITORY, TAG},
 };
 
@@ -31,6 +32,9 @@ pub(crate) const OFF_LABEL: &str = "berth.dev/excluded";
 /// Where a container sees its node's boot id.
 const BOOT_ID: &str = "/host/boot_id";
 
+/// Where the agent's container sees its node's file tree: the manifests say so.
+const NODE_ROOT: &str = "/host/root";
+
 /// The name under which the manifests are copied beside the overlay: kustomize takes no absolute path.
 pub(super) const BASE: &str = "base";
 
@@ -51,6 +55,7 @@ impl Overlay<'_> {
             config_map(NETWORKS, &conflist().to_string()),
             boot_id(IPAMD, "ipamd", "BERTH_IPAMD_BOOT_ID_FILE"),
             boot_id(AGENT, "agent", "BERTH_AGENT_BOOT_ID_FILE"),
+            kernel_log(),
         ];
         let patches = patches.map(|patch| json!({"patch": patch.to_string()}));
         let mut kustomization = json!({
@@ -114,6 +119,17 @@ fn boot_id(daemon_set: &str, container: &str, variable: &str) -> Value {
         "apiVersion": "apps/v1", "kind": "DaemonSet",
         "metadata": {"name": daemon_set, "namespace": NAMESPACE},
         "spec": {"template": {"spec": pod}},
+    })
+}
+
+/// Nodes share the machine's kernel and must not share its log: what one test does to a node is not another node's trouble.
+fn kernel_log() -> Value {
+    let value = format!("{NODE_ROOT}{KERNEL_LOG}");
+    let agent = json!({"name": "agent", "env": [{"name": "BERTH_AGENT_KMSG", "value": value}]});
+    json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": AGENT, "namespace": NAMESPACE},
+        "spec": {"template": {"spec": {"containers": [agent]}}},
     })
 }
 
