@@ -5,12 +5,14 @@
 //! about what is found.
 
 mod area;
+mod aside;
 mod assess;
 mod board;
 mod course;
 mod events;
 mod keeper;
 mod lease;
+mod machine;
 mod moment;
 mod node_status;
 mod outbox;
@@ -41,6 +43,7 @@ use self::board::{Board, Origin, Report};
 use self::events::{Events, spawn_events};
 use self::keeper::spawn_keeper;
 use self::lease::{Beats, spawn_lease};
+use self::machine::{MachineArgs, spawn_machine};
 use self::moment::Moment;
 use self::node_status::{Conditions, spawn_conditions};
 use self::reporter::{Reporter, spawn_reporter};
@@ -82,6 +85,9 @@ pub(crate) struct HealthArgs {
         env = "BERTH_AGENT_BOOT_ID_FILE"
     )]
     pub(crate) boot_id_file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 }
 
 /// What the parts of health are made with.
@@ -124,6 +130,7 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let board = Board::new(TABLE, Moment::now());
     let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
     let reports = spawn_keeper(tasks, board, heard, metrics, pulse);
+    spawn_machine(tasks, &health.args.machine, &roots, &origin.boot_id, &notices);
     let writer = Arc::new(health.writer);
     spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
     let (told, lost) = watch::channel(Vec::new());

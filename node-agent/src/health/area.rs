@@ -25,9 +25,43 @@ const SIGNALS: &[(Area, &[&str])] = &[
     (Area::Runtime, &["kubelet"]),
     (Area::Addresses, &["ipamd", "addresses", "lost-addresses"]),
     (Area::Network, &[]),
-    (Area::Storage, &[]),
-    (Area::Kernel, &[]),
-    (Area::Resources, &[]),
+    (
+        Area::Storage,
+        &[
+            "disk-write",
+            "read-only",
+            "disk-space",
+            "disk-inodes",
+            "io-pressure",
+            "kernel-disk",
+        ],
+    ),
+    (
+        Area::Kernel,
+        &[
+            "kernel-log",
+            "kernel-task",
+            "kernel-memory",
+            "kernel-hardware",
+            "kernel-lockup",
+            "kernel-bug",
+            "kernel-netdev",
+            "kernel-tables",
+            "reboots",
+        ],
+    ),
+    (
+        Area::Resources,
+        &[
+            "memory",
+            "memory-pressure",
+            "oom-kills",
+            "pids",
+            "files",
+            "zombies",
+            "blocked",
+        ],
+    ),
 ];
 
 /// One part of the node, as a condition.

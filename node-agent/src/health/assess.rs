@@ -8,7 +8,10 @@ use std::time::Duration;
 use proto_crd::node_health::Decision;
 
 use super::signal::Signal;
-use super::signals::{addresses, ipamd, kubelet, lost_addresses};
+use super::signals::{
+    addresses, disk_write, ipamd, kernel_log, kubelet, limits, lost_addresses, memory, mounts,
+    pressure, processes, reboots, space,
+};
 
 /// From one look of a source to the next, where nothing asks for another period.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
@@ -61,6 +64,28 @@ pub(super) const TABLE: &[Rule] = &[
     addresses::RULE,
     lost_addresses::RULE,
     kubelet::RULE,
+    disk_write::RULE,
+    mounts::RULE,
+    space::SPACE_RULE,
+    space::INODES_RULE,
+    pressure::IO_RULE,
+    pressure::MEMORY_RULE,
+    memory::MEMORY_RULE,
+    memory::KILLS_RULE,
+    limits::PIDS_RULE,
+    limits::FILES_RULE,
+    processes::ZOMBIES_RULE,
+    processes::BLOCKED_RULE,
+    kernel_log::RULES[0],
+    kernel_log::RULES[1],
+    kernel_log::RULES[2],
+    kernel_log::RULES[3],
+    kernel_log::RULES[4],
+    kernel_log::RULES[5],
+    kernel_log::RULES[6],
+    kernel_log::RULES[7],
+    kernel_log::RULES[8],
+    reboots::RULE,
 ];
 
 #[cfg(test)]

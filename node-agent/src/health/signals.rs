@@ -1,9 +1,18 @@
 //! Where signals come from: one module each, which looks (IO) and says what the look means (pure).
 
 pub(in crate::health) mod addresses;
+pub(in crate::health) mod disk_write;
 pub(in crate::health) mod ipamd;
+pub(in crate::health) mod kernel_log;
 pub(in crate::health) mod kubelet;
+pub(in crate::health) mod limits;
 pub(in crate::health) mod lost_addresses;
+pub(in crate::health) mod memory;
+pub(in crate::health) mod mounts;
+pub(in crate::health) mod pressure;
+pub(in crate::health) mod processes;
+pub(in crate::health) mod reboots;
+pub(in crate::health) mod space;
 
 use std::io;
 use std::time::Duration;
