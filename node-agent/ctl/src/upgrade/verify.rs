@@ -7,15 +7,10 @@ use std::collections::BTreeMap;
 use crate::running::{Reported, RunningContainer, RunningPod};
 
 /// Reasons of kubelet's for which a container does not come, and which waiting does not mend.
-const HOPELESS: &[&str] = &[
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
+const HOPELESS: &[&str] = &["ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"];
+
+/// kubelet keeps a container down. It says so of one that never crashed too: where an image comes back within ten minutes.
+const BACK_OFF: &str = "CrashLoopBackOff";
 
 /// What the Pod was before anything was touched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,10 +172,11 @@ impl Before {
             return Judged::Failed(format!("container {name} was not there before"));
         };
         // kubelet's words of the old container stay until it has seen the new image.
-        let is_news = container.waiting != before.waiting || container.restarts != before.restarts;
-        if let Some((reason, message)) = &container.waiting
-            && HOPELESS.contains(&reason.as_str())
-            && is_news
+        let has_run = container.restarts > before.restarts;
+        let news = container.waiting.as_ref();
+        let news = news.filter(|_| has_run || container.waiting != before.waiting);
+        if let Some((reason, message)) = news
+            && (HOPELESS.contains(&reason.as_str()) || reason == BACK_OFF && has_run)
         {
             return Judged::Failed(format!("container {name}: {reason}: {message}"));
         }
@@ -192,7 +188,10 @@ impl Before {
         }
         let reported = pod.reported().and_then(|mut it| it.remove(name));
         let Some(runs) = reported.filter(|it| it.current) else {
-            return Judged::Waiting(format!("for container {name} to run its new image"));
+            let why = news.map_or_else(String::new, |(reason, message)| {
+                format!(" ({reason}: {message})")
+            });
+            return Judged::Waiting(format!("for container {name} to run its new image{why}"));
         };
         let is_new = before.begun || before.image == container.image || runs.id != before.id;
         if !is_new || runs.id != container.id {

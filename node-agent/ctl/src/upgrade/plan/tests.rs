@@ -229,8 +229,24 @@ fn rows_of_what_becomes_of_changed_images() {
             world.container("main").waiting = Some(("ImagePullBackOff".into(), "no".into()));
         }),
         ("failed container main: CrashLoopBackOff", |world| {
+            world.replaced("main", "main-2");
             world.container("main").waiting = Some(("CrashLoopBackOff".into(), "no".into()));
         }),
+        // The image was here minutes ago: kubelet keeps a container down that has not run yet.
+        (
+            "wait for container main to run its new image (CrashLoopBackOff: back-off 10s)",
+            |world| {
+                world.container("main").waiting =
+                    Some(("CrashLoopBackOff".into(), "back-off 10s".into()));
+            },
+        ),
+        (
+            "wait for container main to run its new image (CreateContainerError: away)",
+            |world| {
+                world.container("main").waiting =
+                    Some(("CreateContainerError".into(), "away".into()));
+            },
+        ),
         ("failed container main was restarted 2 times", |world| {
             world.replaced("main", "main-2");
             world.replaced("main", "main-3");
