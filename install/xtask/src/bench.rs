@@ -23,6 +23,8 @@ pub(crate) enum Bench {
     Cluster,
     /// What the agent of a node takes while nothing happens, beside node-problem-detector's published request
     Agent,
+    /// How long an address serves nobody while its container is made to run anew: in place, and by delete-and-recreate
+    Restart,
 }
 
 /// What to measure.
@@ -46,6 +48,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Cni => cni(args),
         Bench::Cluster => cluster(args, "bench-cluster"),
         Bench::Agent => cluster(args, "bench-agent"),
+        Bench::Restart => cluster(args, "bench-restart"),
     }
 }
 

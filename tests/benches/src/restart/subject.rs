@@ -1,0 +1,98 @@
+//! What is measured: ways to have a container run anew, and what each asks of the API server.
+
+use serde_json::{Value, json};
+
+/// A way to have a container run anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// A `ContainerRestart`: the Pod stays.
+    Restart,
+    /// Another image in the Pod that lives.
+    Upgrade,
+    /// The Pod is deleted, and its set makes another one on the same node.
+    Recreate,
+    /// The same, from another image.
+    RecreateUpgraded,
+}
+
+/// The set's name, and the only container's.
+pub(crate) const SET: &str = "served";
+pub(crate) const CONTAINER: &str = "app";
+
+/// Where it serves.
+pub(crate) const PORT: u16 = 7000;
+
+/// Both are on the node.
+pub(crate) const IMAGES: [&str; 2] = ["localhost/app:v1", "localhost/app:v2"];
+
+/// Serves until it is told to end, and ends at once then.
+const SERVER: &str =
+    "trap 'kill $!; exit 0' TERM; httpd -f -p 7000 & wait $!; while :; do wait; done";
+
+impl Subject {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::Restart,
+        Self::Recreate,
+        Self::Upgrade,
+        Self::RecreateUpgraded,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Restart => "restart in place",
+            Self::Upgrade => "new image in place",
+            Self::Recreate => "delete and recreate",
+            Self::RecreateUpgraded => "delete and recreate, new image",
+        }
+    }
+
+    /// Which one it is compared with.
+    pub(crate) const fn peer(self) -> Option<Self> {
+        match self {
+            Self::Restart => Some(Self::Recreate),
+            Self::Upgrade => Some(Self::RecreateUpgraded),
+            Self::Recreate | Self::RecreateUpgraded => None,
+        }
+    }
+}
+
+/// A set of Pods on one node. Nothing happens to its Pods when its image is changed: only a deleted one is made anew.
+pub(crate) fn set(count: usize, node: &str, image: &str) -> Value {
+    let labels = json!({"app": SET});
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {"name": SET, "namespace": "default"},
+        "spec": {
+            "replicas": count, "serviceName": SET, "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"},
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels, "annotations": {"berth.dev/networks": "external"}},
+                "spec": {
+                    "nodeSelector": {"kubernetes.io/hostname": node},
+                    "automountServiceAccountToken": false, "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 5,
+                    "containers": [{
+                        "name": CONTAINER, "image": image, "imagePullPolicy": "Never",
+                        "command": ["sh", "-c", SERVER],
+                        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+                    }],
+                },
+            },
+        },
+    })
+}
+
+/// The request to restart the container of a Pod.
+pub(crate) fn request(name: &str, pod: &Value) -> Value {
+    json!({
+        "apiVersion": "berth.dev/v1alpha1", "kind": "ContainerRestart",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "nodeName": pod["spec"]["nodeName"],
+            "podName": pod["metadata"]["name"], "podUID": pod["metadata"]["uid"],
+            "containers": [{"name": CONTAINER}],
+            "strategy": {"minStartedSeconds": 1},
+        },
+    })
+}
