@@ -108,6 +108,11 @@ fn controllers_fence_a_node_that_is_out_of_service_and_take_back_what_a_deleted_
     waits_on_n1(&cluster);
     let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
     cluster.kubectl(&["taint", "node", "n2", taint]).unwrap();
+    // The leader may have been on n2: its Lease runs out first, the next one looks around before it marks, and the mark settles.
+    wait_long("the first mark", || {
+        let fenced = claims(&cluster).values().any(|it| it.fenced);
+        fenced.then_some(()).ok_or_else(|| "none".to_owned())
+    });
     wait_ready(&cluster, "db-0", "");
     assert_eq!(look(&cluster, "db-0"), before);
     // One after the other, and n1 may have asked for one meanwhile.
