@@ -97,7 +97,7 @@ const REFUSED: &[(Change, &str)] = &[
         Set("/containers", r#"[{"name": "a"}, {"name": "a"}]"#),
         "spec.containers[1]: Duplicate",
     ),
-    (Set("/containers", r#"[{}]"#), "name: Required"),
+    (Set("/containers", "[{}]"), "name: Required"),
     (
         Set("/containers", r#"[{"name": "A"}]"#),
         "spec.containers[0].name",
