@@ -9,6 +9,7 @@ mod aside;
 mod assess;
 mod board;
 mod course;
+mod daemons;
 mod events;
 mod keeper;
 mod lease;
@@ -40,6 +41,7 @@ pub(crate) use self::writer::{Place, Writer};
 
 use self::assess::TABLE;
 use self::board::{Board, Origin, Report};
+use self::daemons::{DaemonArgs, Daemons, spawn_daemons};
 use self::events::{Events, spawn_events};
 use self::keeper::spawn_keeper;
 use self::lease::{Beats, spawn_lease};
@@ -87,6 +89,9 @@ pub(crate) struct HealthArgs {
     pub(crate) boot_id_file: PathBuf,
 
     #[command(flatten)]
+    pub(crate) daemons: DaemonArgs,
+
+    #[command(flatten)]
     pub(crate) machine: MachineArgs,
 }
 
@@ -130,9 +135,24 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let board = Board::new(TABLE, Moment::now());
     let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
     let reports = spawn_keeper(tasks, board, heard, metrics, pulse);
-    spawn_machine(tasks, &health.args.machine, &roots, &origin.boot_id, &notices);
+    spawn_machine(
+        tasks,
+        &health.args.machine,
+        &roots,
+        &origin.boot_id,
+        &notices,
+    );
     let writer = Arc::new(health.writer);
     spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
+    let daemons = Daemons {
+        args: &health.args.daemons,
+        roots: &roots,
+        boot_id: origin.boot_id.clone(),
+        client: writer.client(),
+        node: health.node.clone(),
+        metrics: &health.metrics,
+    };
+    spawn_daemons(tasks, daemons, &notices);
     let (told, lost) = watch::channel(Vec::new());
     spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
     let ipamd = ipamd::Source {

@@ -22,9 +22,22 @@ const REASON_LIMIT: usize = 63;
 
 /// Which part of the node a signal is about. A test looks that every signal of the table is named.
 const SIGNALS: &[(Area, &[&str])] = &[
-    (Area::Runtime, &["kubelet"]),
-    (Area::Addresses, &["ipamd", "addresses", "lost-addresses"]),
-    (Area::Network, &[]),
+    (
+        Area::Runtime,
+        &[
+            "kubelet",
+            "kubelet-lease",
+            "kubelet-restarts",
+            "runtime",
+            "runtime-exec",
+            "runtime-restarts",
+        ],
+    ),
+    (
+        Area::Addresses,
+        &["ipamd", "addresses", "book", "lost-addresses"],
+    ),
+    (Area::Network, &["runtime-network"]),
     (
         Area::Storage,
         &[

@@ -9,8 +9,8 @@ use proto_crd::node_health::Decision;
 
 use super::signal::Signal;
 use super::signals::{
-    addresses, disk_write, ipamd, kernel_log, kubelet, limits, lost_addresses, memory, mounts,
-    pressure, processes, reboots, space,
+    addresses, book, disk_write, exec, ipamd, kernel_log, kubelet, kubelet_lease, limits,
+    lost_addresses, memory, mounts, pressure, processes, reboots, restarts, runtime, space,
 };
 
 /// From one look of a source to the next, where nothing asks for another period.
@@ -62,8 +62,15 @@ pub(super) const CORDON: Option<Escalation> = Some(Escalation {
 pub(super) const TABLE: &[Rule] = &[
     ipamd::RULE,
     addresses::RULE,
+    book::RULE,
     lost_addresses::RULE,
     kubelet::RULE,
+    kubelet_lease::RULE,
+    restarts::KUBELET_RULE,
+    runtime::RULE,
+    exec::RULE,
+    restarts::RUNTIME_RULE,
+    runtime::NETWORK_RULE,
     disk_write::RULE,
     mounts::RULE,
     space::SPACE_RULE,

@@ -1,10 +1,13 @@
 //! Where signals come from: one module each, which looks (IO) and says what the look means (pure).
 
 pub(in crate::health) mod addresses;
+pub(in crate::health) mod book;
 pub(in crate::health) mod disk_write;
+pub(in crate::health) mod exec;
 pub(in crate::health) mod ipamd;
 pub(in crate::health) mod kernel_log;
 pub(in crate::health) mod kubelet;
+pub(in crate::health) mod kubelet_lease;
 pub(in crate::health) mod limits;
 pub(in crate::health) mod lost_addresses;
 pub(in crate::health) mod memory;
@@ -12,6 +15,8 @@ pub(in crate::health) mod mounts;
 pub(in crate::health) mod pressure;
 pub(in crate::health) mod processes;
 pub(in crate::health) mod reboots;
+pub(in crate::health) mod restarts;
+pub(in crate::health) mod runtime;
 pub(in crate::health) mod space;
 
 use std::io;

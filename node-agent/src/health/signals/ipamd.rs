@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
-use super::{Look, addresses, is_own, lost_addresses};
+use super::{Look, addresses, book, is_own, lost_addresses};
 use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
 use crate::lost::Lost;
@@ -86,6 +86,7 @@ impl Look for Source {
         vec![
             ipamd,
             addresses::assess(&sight),
+            book::assess(&sight),
             lost_addresses::assess(&sight),
         ]
     }
