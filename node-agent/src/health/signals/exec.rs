@@ -188,7 +188,12 @@ fn tell(bad: &[&Sight], value: &str) -> Verdict {
                  systemctl restart containerd leaves the containers alone"
             .to_owned(),
     };
-    Verdict::bad(SIGNAL, value, trouble)
+    let verdict = Verdict::bad(SIGNAL, value, trouble);
+    if kind == "stuck" {
+        verdict.urging(Decision::Cordon)
+    } else {
+        verdict
+    }
 }
 
 #[cfg(test)]
@@ -239,5 +244,16 @@ mod tests {
             let last = looks.into_iter().map(|look| told(&mut course, look)).last();
             assert_eq!(last, Some(expected), "{case}");
         }
+    }
+
+    #[test]
+    fn runtime_that_runs_nothing_is_reason_enough_for_no_new_pods() {
+        let mut course = Course::default();
+        course.assess(stuck());
+        let verdict = course.assess(stuck());
+        assert_eq!(verdict.urges, Some(Decision::Cordon));
+        let mut course = Course::default();
+        course.assess(took(3000));
+        assert_eq!(course.assess(took(3000)).urges, None);
     }
 }
