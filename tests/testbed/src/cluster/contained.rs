@@ -28,6 +28,8 @@ pub(crate) struct Program {
     word: Option<&'static str>,
     /// A word that another container's of the same program has.
     without: Option<&'static str>,
+    /// It has the node's PID namespace and none of its own, and is told by its words alone.
+    host_pid: bool,
 }
 
 impl Program {
@@ -36,6 +38,7 @@ impl Program {
         name: "berth-ipamd",
         word: None,
         without: Some("relay-sandboxes"),
+        host_pid: false,
     };
 
     /// The node's agent.
@@ -43,6 +46,7 @@ impl Program {
         name: "berth-agent",
         word: Some("--role=node"),
         without: None,
+        host_pid: true,
     };
 
     /// The cluster's controllers.
@@ -50,6 +54,7 @@ impl Program {
         name: "berth-agent",
         word: Some("--role=controllers"),
         without: None,
+        host_pid: false,
     };
 
     /// Whether a process is one, by its name and its command line as the kernel has them.
@@ -80,7 +85,7 @@ impl Contained {
                 let line = fs::read_to_string(folder.join("cmdline")).ok()?;
                 let is_first = is_first(&fs::read_to_string(folder.join("status")).ok()?);
                 let started = state::started(&folder)?;
-                (program.is(&name, &line) && is_first).then_some(Self {
+                (program.is(&name, &line) && (is_first || program.host_pid)).then_some(Self {
                     pid,
                     folder,
                     started,
