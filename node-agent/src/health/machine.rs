@@ -1,6 +1,7 @@
 //! What is looked at of the machine itself: disks, memory, limits, processes, the kernel's log, reboots.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use ipamd_daemon::Tasks;
@@ -27,6 +28,15 @@ pub(crate) struct MachineArgs {
         env = "BERTH_AGENT_WATCHED_FOLDERS"
     )]
     watched_folders: Vec<PathBuf>,
+
+    /// How long a line of the kernel's log counts; default: by what it tells of, 5 min to 24 h
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = humantime::parse_duration,
+        env = "BERTH_AGENT_KERNEL_LOG_SPAN"
+    )]
+    kernel_log_span: Option<Duration>,
 }
 
 fn folder(text: &str) -> Result<PathBuf, &'static str> {
@@ -47,7 +57,7 @@ pub(super) fn spawn_machine(
 ) {
     let notices = || notices.clone();
     let (proc, folders) = (&roots.proc, || args.watched_folders.clone());
-    let log = kernel_log::Source::new(roots.kmsg.clone(), proc);
+    let log = kernel_log::Source::new(roots.kmsg.clone(), proc, args.kernel_log_span);
     let boots = reboots::Source::new(roots.state.clone(), proc, boot_id.to_owned());
     spawn_source(
         tasks,

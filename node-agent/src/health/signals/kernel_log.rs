@@ -101,12 +101,12 @@ pub(in crate::health) struct Source {
 }
 
 impl Source {
-    /// Reads this file; the device may be missing, then syslog(2) is asked.
-    pub(in crate::health) fn new(kmsg: PathBuf, proc: &Path) -> Self {
+    /// Reads this file; the device may be missing, then syslog(2) is asked. Lines count for this span, or for their kinds' own.
+    pub(in crate::health) fn new(kmsg: PathBuf, proc: &Path, span: Option<Duration>) -> Self {
         Self {
             reader: Reader::new(kmsg),
             uptime: proc.join("uptime"),
-            tally: Tally::new(),
+            tally: Tally::new(span),
             flood: Flood::new(Instant::now()),
             is_current: false,
             lines: 0,
@@ -208,7 +208,7 @@ mod tests {
         }
 
         fn source(&self) -> Source {
-            Source::new(self.temp.path().join("kmsg"), self.temp.path())
+            Source::new(self.temp.path().join("kmsg"), self.temp.path(), None)
         }
 
         fn write(&self, lines: &str) {

@@ -17,17 +17,22 @@ pub(super) struct Tally {
 #[derive(Clone, Debug)]
 struct Count {
     lines: Window,
+    span: Duration,
     last: String,
 }
 
 impl Tally {
-    /// Nothing has been read.
-    pub(super) fn new() -> Self {
+    /// Nothing has been read. A line counts for this span, or for its kind's own.
+    pub(super) fn new(span: Option<Duration>) -> Self {
         // More than the highest level are not worth their memory.
         let most = |kind: &Kind| kind.levels.iter().map(|level| level.lines).max();
-        let count = |kind: &Kind| Count {
-            lines: Window::new(kind.span, most(kind).unwrap_or(1)),
-            last: String::new(),
+        let count = |kind: &Kind| {
+            let span = span.unwrap_or(kind.span);
+            Count {
+                lines: Window::new(span, most(kind).unwrap_or(1)),
+                span,
+                last: String::new(),
+            }
         };
         Self {
             counts: KINDS.iter().map(count).collect(),
@@ -36,10 +41,10 @@ impl Tally {
 
     /// A line was written so long ago.
     pub(super) fn take(&mut self, text: &str, age: Duration, now: Instant) {
-        let known = classify(text).and_then(|at| Some((self.counts.get_mut(at)?, KINDS.get(at)?)));
+        let count = classify(text).and_then(|at| self.counts.get_mut(at));
         // Before the machine's own clock began, if it was not there then.
-        if let (Some((count, kind)), Some(at)) = (known, now.checked_sub(age))
-            && age < kind.span
+        if let (Some(count), Some(at)) = (count, now.checked_sub(age))
+            && age < count.span
         {
             count.lines.note(at);
             text.clone_into(&mut count.last);
@@ -57,7 +62,7 @@ impl Tally {
             let number = count.lines.count(now);
             lines += number;
             let reached = kind.levels.iter().rev().find(|level| number >= level.lines);
-            wrong.extend(reached.map(|level| (kind, *level, describe(kind, number, &count.last))));
+            wrong.extend(reached.map(|level| (kind, *level, describe(kind, number, count))));
         }
         // The gravest first, so that it is what is told where not all of it has room.
         wrong.sort_by_key(|(_, level, _)| std::cmp::Reverse(level.urges));
@@ -79,17 +84,18 @@ impl Tally {
     }
 }
 
-fn describe(kind: &Kind, number: usize, last: &str) -> String {
-    let span = match kind.span.as_secs() / 60 {
-        minutes if minutes < 120 => format!("{minutes} min"),
-        minutes => format!("{} h", minutes / 60),
+fn describe(kind: &Kind, number: usize, count: &Count) -> String {
+    let span = match count.span.as_secs() {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds if seconds < 7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
     };
     // The window keeps no more than it needs.
     let most = kind.levels.last().map_or(0, |level| level.lines);
     let at_least = if number >= most { "at least " } else { "" };
     format!(
-        "the kernel's log tells of {} ({at_least}{number} in {span}), last: {last}",
-        kind.name
+        "the kernel's log tells of {} ({at_least}{number} in {span}), last: {}",
+        kind.name, count.last
     )
 }
 
@@ -110,7 +116,7 @@ mod tests {
     /// What lines, so many seconds old, say of a signal.
     fn judged(signal: Signal, lines: &[(&str, u64)]) -> Option<(&'static str, Option<Decision>)> {
         let now = Instant::now();
-        let mut tally = Tally::new();
+        let mut tally = Tally::new(None);
         for (text, age) in lines {
             tally.take(text, Duration::from_secs(*age), now);
         }
@@ -172,7 +178,7 @@ mod tests {
     #[test]
     fn every_signal_is_good_without_a_line_and_the_last_line_is_told() {
         let now = Instant::now();
-        let mut tally = Tally::new();
+        let mut tally = Tally::new(None);
         for signal in SIGNALS {
             assert_eq!(tally.assess(signal, now).finding, Finding::Good);
         }
