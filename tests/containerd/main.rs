@@ -9,4 +9,6 @@ mod machine;
 #[cfg(test)]
 mod pods;
 #[cfg(test)]
+mod pull;
+#[cfg(test)]
 mod trouble;

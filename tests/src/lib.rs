@@ -13,8 +13,11 @@
 pub mod ask;
 pub mod capture;
 pub mod daemons;
+pub mod http;
 pub mod installer;
 pub mod plugin;
+pub mod registry;
 pub mod setup;
 pub mod site;
+pub mod stand_in;
 pub mod wait;
