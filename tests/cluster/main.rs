@@ -19,6 +19,8 @@ mod claims_seen;
 #[cfg(test)]
 mod garbage;
 #[cfg(test)]
+mod health_machine;
+#[cfg(test)]
 mod held;
 #[cfg(test)]
 mod in_place;
@@ -39,6 +41,8 @@ mod pods;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
+mod restart;
+#[cfg(test)]
 mod runtime;
 #[cfg(test)]
 mod seen;
@@ -58,5 +62,7 @@ mod uninstall;
 mod up;
 #[cfg(test)]
 mod upgrade;
+#[cfg(test)]
+mod upgrade_in_place;
 #[cfg(test)]
 mod workloads;

@@ -1,0 +1,315 @@
+//! Containers restarted in place by `ContainerRestart`, on real nodes: what stays, how a stop goes, and that a verdict is one.
+//!
+//! By the Pods' own kernel and by Kubernetes' objects, never by what the agent says of itself alone.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use tests_testbed::Cluster;
+
+use crate::seen::{container, exec_in, pod, remove, wait_for};
+use crate::site::{Seen, look, shared, wait_ready};
+
+mod outage;
+mod turns;
+mod unready;
+
+/// Ends at once when it is told to.
+const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done";
+
+/// What a Pod is, as its own kernel and Kubernetes say it.
+#[derive(Debug, PartialEq, Eq)]
+struct Facts {
+    uid: String,
+    node: String,
+    seen: Seen,
+    /// The network namespace: a sandbox's own.
+    namespace: String,
+}
+
+/// One container, as Kubernetes says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Runs {
+    id: String,
+    restarts: u64,
+}
+
+fn object(cluster: &Cluster, kind: &str, name: &str) -> Result<Value, String> {
+    let object = cluster.kubectl_json(&["get", kind, name]);
+    object.map_err(|error| format!("{error:#}"))
+}
+
+fn facts(cluster: &Cluster, name: &str) -> Facts {
+    let object = object(cluster, "pod", name).unwrap();
+    let namespace = exec_in(cluster, name, "app", &["readlink", "/proc/self/ns/net"]);
+    Facts {
+        uid: text(&object["metadata"]["uid"]),
+        node: text(&object["spec"]["nodeName"]),
+        seen: look(cluster, name),
+        namespace,
+    }
+}
+
+fn containers(cluster: &Cluster, name: &str) -> BTreeMap<String, Runs> {
+    let object = object(cluster, "pod", name).unwrap();
+    let statuses = object["status"]["containerStatuses"].as_array().unwrap();
+    let runs = |status: &Value| Runs {
+        id: text(&status["containerID"]),
+        restarts: status["restartCount"].as_u64().unwrap(),
+    };
+    statuses
+        .iter()
+        .map(|status| (text(&status["name"]), runs(status)))
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// A time of Kubernetes', in seconds.
+fn seconds(value: &Value) -> u64 {
+    let time: proto_crd::time::Timestamp = value.as_str().unwrap().parse().unwrap();
+    time.since(proto_crd::time::Timestamp::default()).as_secs()
+}
+
+/// A Pod with these containers on a node.
+fn apply_pod(cluster: &Cluster, name: &str, node: &str, containers: &[Value], more: &Value) {
+    let mut spec = json!({
+        "nodeSelector": {"kubernetes.io/hostname": node}, "terminationGracePeriodSeconds": 30, "containers": containers,
+    });
+    for (key, value) in more.as_object().into_iter().flatten() {
+        spec[key] = value.clone();
+    }
+    cluster.apply(&pod(name, &spec).to_string()).unwrap();
+}
+
+/// A container that ends at once when it is told to, with a preStop hook.
+fn hooked(hook: &Value) -> Value {
+    let mut container = container("app", FOREVER);
+    container["lifecycle"] = json!({"preStop": hook});
+    container
+}
+
+/// Asks for a restart of containers of a Pod. `spec` adds to the request.
+fn ask(cluster: &Cluster, name: &str, of: &str, containers: &[&str], spec: &Value) {
+    let pod = object(cluster, "pod", of).unwrap();
+    let targets: Vec<Value> = containers
+        .iter()
+        .map(|name| json!({"name": name}))
+        .collect();
+    let mut request = json!({
+        "apiVersion": "berth.dev/v1alpha1", "kind": "ContainerRestart", "metadata": {"name": name},
+        "spec": {
+            "nodeName": pod["spec"]["nodeName"], "podName": of, "podUID": pod["metadata"]["uid"], "containers": targets,
+        },
+    });
+    for (key, value) in spec.as_object().into_iter().flatten() {
+        request["spec"][key] = value.clone();
+    }
+    cluster.apply(&request.to_string()).unwrap();
+}
+
+/// Waits until the status of a request is as wanted.
+fn wait_status(cluster: &Cluster, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    wait_for(&format!("{name}: {what}"), || {
+        let status = object(cluster, "containerrestart", name)?["status"].clone();
+        if holds(&status) {
+            return Ok(status);
+        }
+        Err(status.to_string())
+    })
+}
+
+/// Waits for the verdict on a request.
+fn wait_end(cluster: &Cluster, name: &str) -> Value {
+    wait_status(cluster, name, "a verdict", |status| {
+        ["Succeeded", "Failed"]
+            .map(Value::from)
+            .contains(&status["phase"])
+    })
+}
+
+fn wait_succeeded(cluster: &Cluster, name: &str) -> Value {
+    let status = wait_end(cluster, name);
+    assert_eq!(status["phase"], "Succeeded", "{status}");
+    status
+}
+
+fn wait_failed(cluster: &Cluster, name: &str, reason: &str) -> Value {
+    let status = wait_end(cluster, name);
+    assert_eq!(
+        (&status["phase"], &status["reason"]),
+        (&"Failed".into(), &reason.into()),
+        "{status}"
+    );
+    status
+}
+
+/// How many seconds a stop took: from the decision to the end of the container that ran before.
+fn stop_took(cluster: &Cluster, status: &Value, pod: &str) -> u64 {
+    let object = object(cluster, "pod", pod).unwrap();
+    let statuses = object["status"]["containerStatuses"].as_array().unwrap();
+    let app = statuses
+        .iter()
+        .find(|status| status["name"] == "app")
+        .unwrap();
+    let ended = seconds(&app["lastState"]["terminated"]["finishedAt"]);
+    ended - seconds(&status["containers"][0]["killedAt"])
+}
+
+#[test]
+fn container_is_another_one_and_everything_else_is_as_it_was_with_both_runtimes() {
+    let cluster = shared();
+    let pods = [("restart-n1", "n1"), ("restart-n2", "n2")];
+    let both = [container("app", FOREVER), container("side", FOREVER)];
+    for (name, node) in pods {
+        apply_pod(&cluster, name, node, &both, &json!({}));
+    }
+    let before = pods.map(|(name, _)| {
+        wait_ready(&cluster, name, "");
+        (facts(&cluster, name), containers(&cluster, name))
+    });
+    for (name, _) in pods {
+        let spec = json!({"strategy": {"minStartedSeconds": 5}, "ttlSecondsAfterFinished": 5});
+        ask(&cluster, name, name, &["app"], &spec);
+    }
+    for ((name, _), (facts_before, before)) in pods.iter().zip(before) {
+        let status = wait_succeeded(&cluster, name);
+        let app = &status["containers"][0];
+        let after = containers(&cluster, name);
+        assert_eq!(facts(&cluster, name), facts_before);
+        assert_eq!(after["side"], before["side"]);
+        assert_eq!((before["app"].restarts, after["app"].restarts), (0, 1));
+        assert!(
+            before["app"].id.ends_with(&text(&app["oldContainerID"])),
+            "{status}"
+        );
+        assert!(
+            after["app"].id.ends_with(&text(&app["newContainerID"])),
+            "{status}"
+        );
+        assert_ne!(after["app"].id, before["app"].id);
+        // What it compared was what the Pod has.
+        let macs = &facts_before.seen.macs;
+        assert!(
+            macs.contains(&text(&status["sandbox"]["mac"])),
+            "{status} {macs:?}"
+        );
+        let ready_for = seconds(&status["completedAt"]) - seconds(&app["startedAt"]);
+        assert!(ready_for >= 5, "{status}");
+        wait_for("the request being gone", || {
+            match object(&cluster, "containerrestart", name) {
+                Err(error) if error.contains("NotFound") => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+    }
+    remove(&cluster, &["pod/restart-n1", "pod/restart-n2"]);
+}
+
+/// A request that does not wait for long after the start; `strategy` adds to it.
+fn quick(strategy: &Value) -> Value {
+    let mut spec = json!({"strategy": {"minStartedSeconds": 1}});
+    for (key, value) in strategy.as_object().into_iter().flatten() {
+        spec["strategy"][key] = value.clone();
+    }
+    spec
+}
+
+#[test]
+fn containers_are_stopped_in_order_where_that_is_asked_for_and_at_once_otherwise() {
+    let cluster = shared();
+    let slow = |name: &str| {
+        let mut container = container(name, FOREVER);
+        container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sleep", "5"]}}});
+        container
+    };
+    let one = [container("app", FOREVER), slow("second")];
+    let other = [slow("app"), container("second", FOREVER)];
+    apply_pod(&cluster, "at-once", "n2", &one, &json!({}));
+    apply_pod(&cluster, "ordered", "n1", &other, &json!({}));
+    for name in ["at-once", "ordered"] {
+        wait_ready(&cluster, name, "");
+        let spec = quick(&json!({"ordered": name == "ordered"}));
+        ask(&cluster, name, name, &["app", "second"], &spec);
+    }
+    let status = wait_succeeded(&cluster, "at-once");
+    let killed = [0, 1].map(|index| seconds(&status["containers"][index]["killedAt"]));
+    assert!(killed[0].abs_diff(killed[1]) < 3, "{status}");
+    let status = wait_succeeded(&cluster, "ordered");
+    let [first, second] = [0, 1].map(|index| &status["containers"][index]);
+    let apart = seconds(&second["killedAt"]) - seconds(&first["startedAt"]);
+    assert!(apart >= 5, "{status}");
+    remove(
+        &cluster,
+        &["pod/at-once", "pod/ordered", "crst/at-once", "crst/ordered"],
+    );
+}
+
+/// Of each Pod: its name, node, hook, grace period of the request, and how many seconds its stop takes.
+const HOOKED: [(&str, &str, &str, Option<u32>, std::ops::Range<u64>); 3] = [
+    ("hook-long", "n1", "exec", None, 8..20),
+    ("hook-cut", "n2", "exec", Some(3), 3..8),
+    ("hook-sleep", "n1", "sleep", None, 4..12),
+];
+
+#[test]
+fn hooks_run_inside_the_grace_period_and_nothing_is_stopped_after_the_deadline() {
+    let cluster = shared();
+    let sleeps = json!({"exec": {"command": ["sleep", "8"]}});
+    for (name, node, hook, ..) in HOOKED {
+        let rests = json!({"sleep": {"seconds": 4}});
+        let hook = if hook == "exec" { &sleeps } else { &rests };
+        apply_pod(&cluster, name, node, &[hooked(hook)], &json!({}));
+    }
+    apply_pod(&cluster, "hook-late", "n2", &[hooked(&sleeps)], &json!({}));
+    let asks = json!({"httpGet": {"path": "/bye", "port": 7000}});
+    let answers = "while :; do printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n' | nc -l -p 7000 >> /tmp/asked; done";
+    let get = [hooked(&asks), container("listener", answers)];
+    apply_pod(&cluster, "hook-get", "n2", &get, &json!({}));
+    for (name, _, _, grace, _) in HOOKED {
+        wait_ready(&cluster, name, "");
+        let grace = grace.map_or(
+            json!({}),
+            |grace| json!({"terminationGracePeriodSeconds": grace}),
+        );
+        ask(&cluster, name, name, &["app"], &quick(&grace));
+    }
+    for name in ["hook-late", "hook-get"] {
+        wait_ready(&cluster, name, "");
+    }
+    ask(
+        &cluster,
+        "hook-get",
+        "hook-get",
+        &["app"],
+        &quick(&json!({})),
+    );
+    let mut late = quick(&json!({}));
+    late["activeDeadlineSeconds"] = 3.into();
+    ask(&cluster, "hook-late", "hook-late", &["app"], &late);
+
+    // The deadline comes in the middle of the hook: TERM is never sent, and a later request is the first that restarts it.
+    let status = wait_failed(&cluster, "hook-late", "DeadlineExceeded");
+    let message = text(&status["message"]);
+    assert!(message.contains("nothing more is stopped"), "{status}");
+    let late = &quick(&json!({}));
+    ask(&cluster, "hook-late-again", "hook-late", &["app"], late);
+    for (name, _, _, _, seconds) in HOOKED {
+        let status = wait_succeeded(&cluster, name);
+        let took = stop_took(&cluster, &status, name);
+        assert!(seconds.contains(&took), "{name}: {took} s");
+    }
+    wait_succeeded(&cluster, "hook-get");
+    let asked = exec_in(&cluster, "hook-get", "listener", &["cat", "/tmp/asked"]);
+    assert!(asked.contains("GET /bye HTTP/1.1"), "{asked}");
+    wait_succeeded(&cluster, "hook-late-again");
+    assert_eq!(containers(&cluster, "hook-late")["app"].restarts, 1);
+    cluster
+        .kubectl(&["delete", "crst", "--all", "--wait=false"])
+        .unwrap();
+    let names = HOOKED.map(|(name, ..)| format!("pod/{name}"));
+    remove(&cluster, &names.each_ref().map(String::as_str));
+    remove(&cluster, &["pod/hook-late", "pod/hook-get"]);
+}

@@ -1,0 +1,94 @@
+//! A Pod is made unready first and given back on every way out, and has its gate open from the start.
+
+use serde_json::{Value, json};
+use tests_testbed::Cluster;
+
+use super::{
+    FOREVER, apply_pod, ask, containers, object, seconds, text, wait_status, wait_succeeded,
+};
+use crate::seen::{container, remove, wait_for};
+use crate::site::{shared, wait_ready};
+
+const GATE: &str = "berth.dev/ServiceReady";
+
+fn condition(cluster: &Cluster, pod: &str, kind: &str) -> Result<Value, String> {
+    let object = object(cluster, "pod", pod)?;
+    let conditions = object["status"]["conditions"].as_array();
+    let mut all = conditions.into_iter().flatten();
+    let found = all.find(|condition| condition["type"] == kind);
+    found.cloned().ok_or_else(|| "there is none".to_owned())
+}
+
+fn wait_gate(cluster: &Cluster, pod: &str, status: &str) -> Value {
+    wait_for(&format!("the gate of {pod} being {status}"), || {
+        let gate = condition(cluster, pod, GATE)?;
+        if gate["status"] == status {
+            return Ok(gate);
+        }
+        Err(gate.to_string())
+    })
+}
+
+#[test]
+fn pod_is_unready_first_and_given_back_at_the_end_and_when_the_request_is_deleted() {
+    let cluster = shared();
+    let gated = json!({"readinessGates": [{"conditionType": GATE}]});
+    for (name, node) in [("drained", "n1"), ("given-back", "n2")] {
+        apply_pod(&cluster, name, node, &[container("app", FOREVER)], &gated);
+    }
+    for name in ["drained", "given-back"] {
+        // Ready at all only since its agent has opened the gate.
+        wait_ready(&cluster, name, "");
+    }
+    let strategy = |seconds: u32| json!({"strategy": {"unreadyGracePeriodSeconds": seconds, "minStartedSeconds": 1}});
+    ask(&cluster, "drained", "drained", &["app"], &strategy(3));
+    ask(
+        &cluster,
+        "given-back",
+        "given-back",
+        &["app"],
+        &strategy(300),
+    );
+
+    let gate = wait_gate(&cluster, "drained", "False");
+    assert!(
+        text(&gate["message"]).contains("\"ContainerRestart/drained\""),
+        "{gate}"
+    );
+    let status = wait_succeeded(&cluster, "drained");
+    let unready = seconds(&status["containers"][0]["killedAt"]) - seconds(&status["unreadySince"]);
+    assert!(unready >= 3, "{status}");
+    assert_eq!(
+        wait_gate(&cluster, "drained", "True")["message"]
+            .as_str()
+            .unwrap_or_default(),
+        ""
+    );
+    wait_ready(&cluster, "drained", "");
+    let request = object(&cluster, "containerrestart", "drained").unwrap();
+    assert!(
+        request["metadata"]["finalizers"]
+            .as_array()
+            .is_none_or(Vec::is_empty),
+        "{request}"
+    );
+
+    wait_gate(&cluster, "given-back", "False");
+    wait_status(&cluster, "given-back", "draining", |status| {
+        status["phase"] == "Draining"
+    });
+    remove(&cluster, &["containerrestart/given-back"]);
+    wait_gate(&cluster, "given-back", "True");
+    wait_for("the request being gone", || {
+        match object(&cluster, "containerrestart", "given-back") {
+            Err(error) if error.contains("NotFound") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    wait_ready(&cluster, "given-back", "");
+    assert_eq!(containers(&cluster, "given-back")["app"].restarts, 0);
+    remove(
+        &cluster,
+        &["pod/drained", "pod/given-back", "containerrestart/drained"],
+    );
+}
