@@ -59,23 +59,24 @@ fn nodes_are_asked_for_their_books_and_their_logs_are_told_as_one() {
 #[test]
 fn reservation_is_made_by_the_node_that_has_the_address_and_let_go_by_it() {
     let cluster = claiming();
-    // A node keeps some in reserve.
-    let warm = wait_long("an address in reserve", || {
-        let all = claims(&cluster);
-        let found = all
-            .values()
-            .find(|it| it.identity.is_none() && !it.fenced && it.address.starts_with("10.20.1."));
-        found.cloned().ok_or_else(|| format!("{all:?}"))
+    // A node keeps some in reserve; what another test's Pods gave back rests there as well, and is refused.
+    let (warm, said) = wait_long("an address in reserve", || {
+        let mut refused = Vec::new();
+        for warm in claims(&cluster).into_values() {
+            if warm.identity.is_some() || warm.fenced || !warm.address.starts_with("10.20.1.") {
+                continue;
+            }
+            let to = ["--for", "default/later-0", "--note", "for the move"];
+            let words = [&["reserve", &warm.address][..], &to].concat();
+            let said = cluster.kubectl_berth(&words).unwrap();
+            if said.success() {
+                return Ok((warm, said.stdout));
+            }
+            assert!(said.stderr.contains("in quarantine"), "{said:?}");
+            refused.push(said.stderr);
+        }
+        Err(format!("{refused:?}"))
     });
-    let words = [
-        "reserve",
-        &warm.address,
-        "--for",
-        "default/later-0",
-        "--note",
-        "for the move",
-    ];
-    let said = berth(&cluster, &words);
     assert!(said.contains("is reserved for default/later-0"), "{said}");
     wait_long("the reservation on the claim", || {
         let of = claims_of(&cluster, "default/later-0");
