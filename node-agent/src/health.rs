@@ -15,14 +15,17 @@ mod keeper;
 mod lease;
 mod machine;
 mod moment;
+mod network;
 mod node_status;
 mod outbox;
 mod pace;
 mod report;
 mod reporter;
+mod rooted;
 mod signal;
 mod signals;
 mod tracker;
+mod underlay;
 mod window;
 mod writer;
 
@@ -47,6 +50,7 @@ use self::keeper::spawn_keeper;
 use self::lease::{Beats, spawn_lease};
 use self::machine::{MachineArgs, spawn_machine};
 use self::moment::Moment;
+use self::network::{NetworkArgs, spawn_network};
 use self::node_status::{Conditions, spawn_conditions};
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
@@ -87,6 +91,9 @@ pub(crate) struct HealthArgs {
         env = "BERTH_AGENT_BOOT_ID_FILE"
     )]
     pub(crate) boot_id_file: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 
     #[command(flatten)]
     pub(crate) daemons: DaemonArgs,
@@ -153,12 +160,14 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         metrics: &health.metrics,
     };
     spawn_daemons(tasks, daemons, &notices);
+    let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let (told, lost) = watch::channel(Vec::new());
     spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
     let ipamd = ipamd::Source {
         socket: health.args.ipamd_socket,
         node: health.node,
         lost: told,
+        gateways,
     };
     signals::spawn_source(tasks, ipamd, notices.clone());
     let kubelet = kubelet::Source {

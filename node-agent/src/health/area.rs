@@ -31,13 +31,29 @@ const SIGNALS: &[(Area, &[&str])] = &[
             "runtime",
             "runtime-exec",
             "runtime-restarts",
+            "certificates",
         ],
     ),
     (
         Area::Addresses,
         &["ipamd", "addresses", "book", "lost-addresses"],
     ),
-    (Area::Network, &["runtime-network"]),
+    (
+        Area::Network,
+        &[
+            "runtime-network",
+            "uplink",
+            "uplink-flaps",
+            "uplink-errors",
+            "bond",
+            "gateway",
+            "conntrack",
+            "neighbours",
+            "leaked-namespaces",
+            "leaked-ports",
+            "dns",
+        ],
+    ),
     (
         Area::Storage,
         &[
@@ -61,6 +77,8 @@ const SIGNALS: &[(Area, &[&str])] = &[
             "kernel-netdev",
             "kernel-tables",
             "reboots",
+            "clock",
+            "clock-steps",
         ],
     ),
     (

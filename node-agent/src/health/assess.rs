@@ -9,8 +9,9 @@ use proto_crd::node_health::Decision;
 
 use super::signal::Signal;
 use super::signals::{
-    addresses, book, disk_write, exec, ipamd, kernel_log, kubelet, kubelet_lease, limits,
-    lost_addresses, memory, mounts, pressure, processes, reboots, restarts, runtime, space,
+    addresses, book, certificates, clock, conntrack, disk_write, dns, exec, gateway, ipamd,
+    kernel_log, kubelet, kubelet_lease, leaks, limits, lost_addresses, memory, mounts, neighbours,
+    pressure, processes, reboots, restarts, runtime, space, uplink,
 };
 
 /// From one look of a source to the next, where nothing asks for another period.
@@ -71,6 +72,19 @@ pub(super) const TABLE: &[Rule] = &[
     exec::RULE,
     restarts::RUNTIME_RULE,
     runtime::NETWORK_RULE,
+    uplink::RULE,
+    uplink::FLAPS_RULE,
+    uplink::ERRORS_RULE,
+    uplink::BOND_RULE,
+    gateway::RULE,
+    conntrack::RULE,
+    neighbours::RULE,
+    leaks::NAMESPACES_RULE,
+    leaks::PORTS_RULE,
+    dns::RULE,
+    clock::RULE,
+    clock::STEPS_RULE,
+    certificates::RULE,
     disk_write::RULE,
     mounts::RULE,
     space::SPACE_RULE,

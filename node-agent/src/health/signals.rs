@@ -2,22 +2,30 @@
 
 pub(in crate::health) mod addresses;
 pub(in crate::health) mod book;
+pub(in crate::health) mod certificates;
+pub(in crate::health) mod clock;
+pub(in crate::health) mod conntrack;
 pub(in crate::health) mod disk_write;
+pub(in crate::health) mod dns;
 pub(in crate::health) mod exec;
+pub(in crate::health) mod gateway;
 pub(in crate::health) mod ipamd;
 pub(in crate::health) mod kernel_log;
 pub(in crate::health) mod kubelet;
 pub(in crate::health) mod kubelet_lease;
+pub(in crate::health) mod leaks;
 pub(in crate::health) mod limits;
 pub(in crate::health) mod lost_addresses;
 pub(in crate::health) mod memory;
 pub(in crate::health) mod mounts;
+pub(in crate::health) mod neighbours;
 pub(in crate::health) mod pressure;
 pub(in crate::health) mod processes;
 pub(in crate::health) mod reboots;
 pub(in crate::health) mod restarts;
 pub(in crate::health) mod runtime;
 pub(in crate::health) mod space;
+pub(in crate::health) mod uplink;
 
 use std::io;
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tonic::transport::Endpoint;
 
-use super::{Look, addresses, book, is_own, lost_addresses};
+use super::{Look, addresses, book, gateway, is_own, lost_addresses};
 use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
 use crate::lost::Lost;
@@ -43,6 +43,8 @@ pub(in crate::health) struct Source {
     pub(in crate::health) node: String,
     /// Who ends what has an address of another node.
     pub(in crate::health) lost: watch::Sender<Vec<Lost>>,
+    /// Who asks the gateways.
+    pub(in crate::health) gateways: watch::Sender<Option<Vec<gateway::Gateway>>>,
 }
 
 /// What one look saw.
@@ -82,6 +84,9 @@ impl Look for Source {
                 *lost = named;
                 is_other
             });
+        }
+        if let Some(told) = gateway::told(&sight) {
+            self.gateways.send_replace(Some(told));
         }
         vec![
             ipamd,
