@@ -1,10 +1,10 @@
 //! What the API server refuses of a request, whoever makes it: what could never end well. What depends on the Pod is said by
-//! the node's agent.
+//! the node's agent. No message has a number in it: the API server reckons that the text of one may be endless.
 
 use serde_json::{Value, json};
 
 use super::{DEFAULT_DEADLINE, DEFAULT_MIN_STARTED};
-use crate::rule::{rule, rule_saying};
+use crate::rule::rule;
 
 /// Of the whole, and that it does not change.
 pub(super) fn spec() -> Value {
@@ -18,20 +18,17 @@ pub(super) fn spec() -> Value {
             "self == oldSelf",
             "a request cannot be changed; delete it and make another one",
         ),
-        rule_saying(
+        rule(
             format!("{least} < {deadline}"),
-            format!(
-                "'it cannot end well: unreadyGracePeriodSeconds and minStartedSeconds (5 where it is not said; for each container where ordered) take ' \
-                 + string({least}) + ' s, and activeDeadlineSeconds leaves ' + string({deadline})"
-            ),
+            "strategy: it could never end well, since unreadyGracePeriodSeconds and minStartedSeconds (5 where it is not said; for each container, where ordered) are not less than activeDeadlineSeconds (600 where it is not said)",
         ),
     ];
     for field in ["terminationGracePeriodSeconds", "maxBackOffSeconds"] {
         let value = format!("self.?strategy.?{field}.orValue(0)");
-        rules.push(rule_saying(
+        rules.push(rule(
             format!("{value} <= {deadline}"),
-            format!(
-                "'strategy.{field} of ' + string({value}) + ' s is longer than the request may take: activeDeadlineSeconds leaves ' + string({deadline})"
+            &format!(
+                "strategy: {field} is longer than the request may take at all: activeDeadlineSeconds (600 where it is not said)"
             ),
         ));
     }
