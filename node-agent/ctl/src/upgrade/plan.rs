@@ -175,6 +175,8 @@ impl Upgrade {
         if let Some(refusal) = self.refusal(pod) {
             return Some(failed(refusal));
         }
+        // What an earlier upgrade has left is this one's to give back, whatever comes of it.
+        self.holds = self.wanted.take_over && is_held(pod, &self.wanted.holder);
         self.stage = Stage::Reporting { since: now };
         None
     }
@@ -287,8 +289,6 @@ impl Upgrade {
                 return Some(Step::Hold);
             }
         }
-        // What an earlier upgrade has left is now this one's to give back.
-        self.holds = true;
         if pod.ready {
             *unready_since = None;
             return Some(wait("for kubelet to call the Pod not ready"));

@@ -460,9 +460,17 @@ fn hold_that_was_left_is_taken_over_and_given_back() {
     world.hold();
     world.pod.ready = false;
     world.assert("pull");
+    assert!(world.upgrade.holds());
     world.pulled = Pulled::All;
     world.assert("wait for 3 s");
-    assert!(world.upgrade.holds());
+
+    let mut nothing_to_do = World::new(|_, wanted| {
+        wanted.take_over = true;
+        wanted.images = [("main".into(), "r/main:1".into())].into();
+    });
+    nothing_to_do.hold();
+    nothing_to_do.assert("succeeded");
+    assert!(nothing_to_do.upgrade.holds());
 }
 
 #[test]
