@@ -396,3 +396,6 @@ fn unknown(call: &'static str, id: &str) -> CallRuntimeError {
         message: format!("the answer has nothing about {id}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
