@@ -39,6 +39,10 @@ use node_agent_cri::Runtime;
 use tokio::sync::{mpsc, watch};
 use tracing::info;
 
+pub(crate) use self::moment::Moment;
+pub(crate) use self::report::Chance;
+#[cfg(test)]
+pub(crate) use self::signal::Trouble;
 pub(crate) use self::signal::{Finding, Signal, Verdict};
 pub(crate) use self::writer::{Place, Writer};
 
@@ -49,13 +53,13 @@ use self::events::{Events, spawn_events};
 use self::keeper::spawn_keeper;
 use self::lease::{Beats, spawn_lease};
 use self::machine::{MachineArgs, spawn_machine};
-use self::moment::Moment;
 use self::network::{NetworkArgs, spawn_network};
 use self::node_status::{Conditions, spawn_conditions};
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
 use crate::lost::spawn_lost;
 use crate::metrics::HealthMetrics;
+use crate::peers::{Peers, PeersArgs, spawn_peers};
 use crate::pulse::Pulse;
 use crate::roots::Roots;
 
@@ -93,13 +97,16 @@ pub(crate) struct HealthArgs {
     pub(crate) boot_id_file: PathBuf,
 
     #[command(flatten)]
-    pub(crate) network: NetworkArgs,
+    pub(crate) peers: PeersArgs,
 
     #[command(flatten)]
     pub(crate) daemons: DaemonArgs,
 
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+
+    #[command(flatten)]
+    pub(crate) network: NetworkArgs,
 }
 
 /// What the parts of health are made with.
@@ -126,31 +133,27 @@ pub(crate) struct Health {
 pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let (notices, heard) = mpsc::channel(QUEUE);
     let roots = health.roots;
-    info!(
-        proc = %roots.proc.display(),
-        sys = %roots.sys.display(),
-        kmsg = %roots.kmsg.display(),
-        root = %roots.root.display(),
-        runtime = %roots.runtime.display(),
-        state = %roots.state.display(),
-        "looking at this node"
-    );
+    tell_roots(&roots);
     let origin = Origin {
         boot_id: health.boot_id,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     let board = Board::new(TABLE, Moment::now());
-    let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
-    let reports = spawn_keeper(tasks, board, heard, metrics, pulse);
-    spawn_machine(
-        tasks,
-        &health.args.machine,
-        &roots,
-        &origin.boot_id,
-        &notices,
-    );
     let writer = Arc::new(health.writer);
+    let peers = Peers {
+        args: health.args.peers,
+        node: health.node.clone(),
+        boot_id: origin.boot_id.clone(),
+        state: roots.state.clone(),
+        writer: Arc::clone(&writer),
+        metrics: health.metrics.peers.clone(),
+    };
+    let ways = spawn_peers(tasks, peers);
+    let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
+    let reports = spawn_keeper(tasks, board, heard, metrics, pulse, ways);
+    spawn_machine(tasks, &health.args.machine, &roots, &origin.boot_id, &notices);
     spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
+    let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let daemons = Daemons {
         args: &health.args.daemons,
         roots: &roots,
@@ -160,7 +163,6 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         metrics: &health.metrics,
     };
     spawn_daemons(tasks, daemons, &notices);
-    let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let (told, lost) = watch::channel(Vec::new());
     spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
     let ipamd = ipamd::Source {
@@ -183,6 +185,18 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         readiness: health.readiness,
     };
     spawn_reporter(tasks, reporter);
+}
+
+fn tell_roots(roots: &Roots) {
+    info!(
+        proc = %roots.proc.display(),
+        sys = %roots.sys.display(),
+        kmsg = %roots.kmsg.display(),
+        root = %roots.root.display(),
+        runtime = %roots.runtime.display(),
+        state = %roots.state.display(),
+        "looking at this node"
+    );
 }
 
 /// Starts what tells besides the report: conditions of the Node, Events, the Lease.

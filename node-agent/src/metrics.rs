@@ -12,6 +12,7 @@ use proto_crd::node_health::{Area, SignalState};
 
 use crate::containers::ContainerMetrics;
 use crate::health::{Finding, Signal, Verdict};
+use crate::peers::PeerMetrics;
 use crate::pull::PullMetrics;
 use crate::restart::RestartMetrics;
 
@@ -58,6 +59,8 @@ impl Metrics {
 /// What is seen of the node and told. Clones count into the same.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct HealthMetrics {
+    /// What is seen of other nodes.
+    pub(crate) peers: PeerMetrics,
     states: Family<StateLabels, Gauge>,
     looks: Family<LookLabels, Counter>,
     reports: Family<ReportLabels, Counter>,
@@ -162,7 +165,10 @@ impl EncodeLabelValue for Signal {
 
 impl HealthMetrics {
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            peers: PeerMetrics::register(registry),
+            ..Self::default()
+        };
         registry.register(
             "signal",
             "1 for the state that a signal is in",

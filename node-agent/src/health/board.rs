@@ -7,12 +7,15 @@ use proto_crd::node_health::{
     self, Decision, NodeHealthStatus, SignalState, TEXT_LIMIT, VALUE_LIMIT,
 };
 
+use std::sync::Arc;
+
 use super::area::{self, AreaView, Areas};
 use super::assess::Rule;
 use super::moment::Moment;
 use super::report::REPORT_TTL;
 use super::signal::{Signal, Verdict};
 use super::tracker::{Tracker, View};
+use crate::peers::{self, Sights};
 
 /// Names that are listed in a condition's message; further ones are counted.
 const NAMES_LISTED: usize = 8;
@@ -59,11 +62,13 @@ pub(super) struct Report {
     pub(super) since: Timestamp,
     /// The same of each part of the node.
     pub(super) areas: Vec<AreaView>,
+    /// What is seen of the peers, where they are looked at.
+    pub(super) peers: Option<Arc<Sights>>,
 }
 
 /// What a change of makes a report worth writing. Figures and texts that vary while the case is the same are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gist(Vec<Point>);
+pub(super) struct Gist(Vec<Point>, Option<peers::Gist>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
@@ -149,6 +154,7 @@ impl Board {
             is_complete,
             healthy,
             since: self.healthy.since,
+            peers: None,
         }
     }
 }
@@ -172,11 +178,13 @@ impl Report {
             state: view.state,
             wrong: view.wrong.as_ref().map(|it| (it.decision, it.trouble.kind)),
         };
-        Gist(self.views.iter().map(of).collect())
+        let peers = self.peers.as_deref().map(Sights::gist);
+        Gist(self.views.iter().map(of).collect(), peers)
     }
 
     /// As it is written.
     pub(super) fn to_status(&self, origin: &Origin, now: Moment) -> NodeHealthStatus {
+        let seen = self.peers.as_deref();
         NodeHealthStatus {
             boot_id: origin.boot_id.clone(),
             agent_version: origin.agent_version.clone(),
@@ -188,8 +196,8 @@ impl Report {
                 .chain(self.areas.iter().map(AreaView::to_condition))
                 .collect(),
             signals: self.views.iter().zip(self.rules).map(to_signal).collect(),
-            peers: Vec::new(),
-            vote: None,
+            peers: seen.map_or_else(Vec::new, |it| it.peers.clone()),
+            vote: seen.map(|it| it.vote.clone()),
         }
     }
 

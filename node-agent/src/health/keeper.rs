@@ -11,8 +11,10 @@ use tracing::{info, warn};
 use super::board::{Board, Origin, Report};
 use super::moment::Moment;
 use super::signal::Verdict;
+use super::signals::gateway;
 use super::tracker::View;
 use crate::metrics::HealthMetrics;
+use crate::peers::Ways;
 use crate::pulse::Pulse;
 
 /// Looks expire by themselves: with nothing heard, the board is still judged so often.
@@ -34,6 +36,7 @@ pub(super) fn spawn_keeper(
     mut heard: mpsc::Receiver<Notice>,
     metrics: HealthMetrics,
     pulse: Pulse,
+    peers: Ways,
 ) -> watch::Receiver<Report> {
     let (publisher, reports) = watch::channel(board.report(Moment::now()));
     let token = tasks.token();
@@ -50,12 +53,16 @@ pub(super) fn spawn_keeper(
             match notice {
                 Some(Notice::Look(verdict)) => {
                     metrics.looked(&verdict);
+                    if verdict.signal == gateway::SIGNAL {
+                        peers.hear_gateway(&verdict.finding, now.at);
+                    }
                     board.look(verdict, now);
                 }
                 Some(Notice::Prior(prior, origin)) => board.adopt(prior.as_deref(), &origin, now),
                 None => {}
             }
-            let report = board.report(now);
+            let mut report = board.report(now);
+            report.peers = peers.sights();
             pulse.beat();
             for area in &report.areas {
                 metrics.concluded(area.area, area.status);

@@ -39,7 +39,7 @@ struct Written {
 
 /// A random number from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
-pub(super) struct Chance(f64);
+pub(crate) struct Chance(f64);
 
 impl Chance {
     /// From any 32 bits.
@@ -48,7 +48,7 @@ impl Chance {
     }
 
     /// A new one: the standard library's hashers are seeded by the kernel's randomness, and differ from each other.
-    pub(super) fn draw() -> Self {
+    pub(crate) fn draw() -> Self {
         let bits = RandomState::new().build_hasher().finish();
         Self::new((bits >> 32) as u32)
     }
@@ -59,7 +59,7 @@ impl Chance {
     }
 
     /// The wait, shortened by up to a quarter.
-    pub(super) fn shorten(self, wait: Duration) -> Duration {
+    pub(crate) fn shorten(self, wait: Duration) -> Duration {
         wait.mul_f64(1.0 - SPREAD * self.0)
     }
 }

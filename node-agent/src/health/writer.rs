@@ -12,9 +12,12 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use proto_crd::names;
 use proto_crd::node_health::{NodeHealth, NodeHealthSpec, NodeHealthStatus};
+use proto_crd::peer::Peer;
 use serde_json::json;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tracing::{info, warn};
+
+use super::moment::Moment;
 
 /// What the API server puts into the user of a token that is bound to a Pod on a node.
 const TOKEN_NODE_NAME: &str = "authentication.kubernetes.io/node-name";
@@ -39,11 +42,15 @@ pub(crate) struct Writer {
     api: Api<NodeHealth>,
     place: Place,
     owner: OnceCell<Option<OwnerReference>>,
+    rosters: watch::Sender<Option<Said>>,
 }
+
+/// Whom the agent is to look at, if somebody chose, as the API server said then.
+pub(crate) type Said = (Option<Vec<Peer>>, Moment);
 
 /// Why the API server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallApiError {
+pub(crate) enum CallApiError {
     /// It answered no.
     #[error("the API server says: {message} ({code})")]
     Refused {
@@ -63,7 +70,7 @@ pub(super) enum CallApiError {
 
 /// Why a report was not written or read back.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ReportError {
+pub(crate) enum ReportError {
     /// Reading the earlier one.
     #[error("reading NodeHealth {name}{}", .source.advice())]
     Read {
@@ -169,7 +176,18 @@ impl Writer {
             client,
             place,
             owner: OnceCell::new(),
+            rosters: watch::Sender::new(None),
         }
+    }
+
+    /// Whom the agent is to look at: what every answer about the object says.
+    pub(crate) fn rosters(&self) -> watch::Receiver<Option<Said>> {
+        self.rosters.subscribe()
+    }
+
+    fn said(&self, object: &NodeHealth) {
+        let said = (object.spec.peers.clone(), Moment::now());
+        self.rosters.send_replace(Some(said));
     }
 
     /// The API server.
@@ -183,12 +201,15 @@ impl Writer {
     }
 
     /// What an earlier process reported, if there is an object and it has a status.
-    pub(super) async fn load(&self) -> Result<Option<NodeHealthStatus>, ReportError> {
+    pub(crate) async fn load(&self) -> Result<Option<NodeHealthStatus>, ReportError> {
         let found = self.api.get_opt(&self.place.node).await;
         let found = found.map_err(|error| ReportError::Read {
             name: self.place.node.clone(),
             source: error.into(),
         })?;
+        if let Some(object) = &found {
+            self.said(object);
+        }
         Ok(found.and_then(|object| object.status))
     }
 
@@ -218,10 +239,12 @@ impl Writer {
             .api
             .patch_status(name, &manager(), &Patch::Apply(patch))
             .await;
-        applied.map(drop).map_err(|error| ReportError::Apply {
+        let object = applied.map_err(|error| ReportError::Apply {
             name: name.clone(),
             source: error.into(),
-        })
+        })?;
+        self.said(&object);
+        Ok(())
     }
 
     async fn create(&self) -> Result<(), ReportError> {
