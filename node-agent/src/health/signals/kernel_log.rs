@@ -95,7 +95,7 @@ pub(in crate::health) struct Source {
     uptime: PathBuf,
     tally: Tally,
     flood: Flood,
-    /// All that the kernel still had was read: what comes from now on is new.
+    /// All that the kernel had before this process was read: what comes from now on is new.
     is_current: bool,
     lines: u64,
 }
@@ -117,7 +117,8 @@ impl Source {
         self.flood.fill(now);
         for line in lines {
             self.lines += 1;
-            if !self.flood.admits(now) {
+            // What was there before is bounded by the kernel's own buffer, and no flood.
+            if self.is_current && !self.flood.admits(now) {
                 continue;
             }
             if let Some(record) = Record::parse(line) {
@@ -129,7 +130,6 @@ impl Source {
                 self.tally.take(record.text, age, now);
             }
         }
-        self.is_current = true;
     }
 }
 
@@ -145,6 +145,7 @@ impl Look for Source {
         };
         self.flood.lose(batch.lost, now);
         self.take(&batch.lines, uptime(&self.uptime), now);
+        self.is_current |= batch.is_all;
         let log = assess(self.lines, self.flood.of_late(now));
         let others = SIGNALS.map(|signal| self.tally.assess(signal, now));
         std::iter::once(log).chain(others).collect()
@@ -261,8 +262,11 @@ mod tests {
             };
             writeln!(lines, "6,{number},99000000,-;{text}").unwrap();
         }
+        assert!(wrong(&mut source).await.is_empty());
         world.write(&lines);
         assert_eq!(wrong(&mut source).await, ["kernel-log", "kernel-task"]);
+        // What was there before a process came is none.
+        assert_eq!(wrong(&mut world.source()).await, ["kernel-task"]);
     }
 
     #[tokio::test]

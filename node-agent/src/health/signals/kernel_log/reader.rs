@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::OFlag;
 use node_agent_kernel::{log_size, read_log};
 
-use super::record::Record;
+use super::record::{Record, sequence};
 
 /// The file that needs not be there: then syslog(2) is asked. Any other is meant.
 const DEVICE: &str = "/dev/kmsg";
@@ -48,6 +48,8 @@ pub(super) struct Batch {
     pub(super) lines: Vec<String>,
     /// Lines were overwritten before they were read: at least so many.
     pub(super) lost: u64,
+    /// Nothing was left for the next look.
+    pub(super) is_all: bool,
 }
 
 impl Reader {
@@ -115,14 +117,14 @@ impl Tail {
         let mut batch = Batch::default();
         let mut chunk = vec![0; CHUNK];
         let mut taken = 0;
-        while taken < LOOK_BYTES {
+        while taken < LOOK_BYTES && !batch.is_all {
             match self.file.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => batch.is_all = true,
                 Ok(read) => {
                     taken += read;
                     self.take(&chunk[..read], &mut batch);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => batch.is_all = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // The device's word for records that were overwritten: the sequence says how many.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -139,7 +141,7 @@ impl Tail {
             rest = &rest[end + 1..];
             let line = String::from_utf8_lossy(&self.begun).into_owned();
             self.begun.clear();
-            if let Some(sequence) = Record::parse(&line).and_then(|record| record.sequence) {
+            if let Some(sequence) = sequence(&line) {
                 batch.lost += self.missed(sequence);
             }
             batch.lines.push(line);
@@ -150,7 +152,7 @@ impl Tail {
         }
     }
 
-    /// How many are missing before this record. Programs' own are among them: they are not told apart, and not many.
+    /// How many are missing before this record.
     fn missed(&mut self, sequence: u64) -> u64 {
         let last = self.sequence.replace(sequence);
         last.map_or(0, |last| sequence.saturating_sub(last.saturating_add(1)))
@@ -189,6 +191,7 @@ impl Syslog {
         Some(Batch {
             lines: lines[at + 1..].iter().map(|it| (*it).to_owned()).collect(),
             lost: 0,
+            is_all: true,
         })
     }
 
@@ -203,6 +206,7 @@ impl Syslog {
         Batch {
             lines: text.lines().filter(is_new).map(str::to_owned).collect(),
             lost: u64::from(since.is_some() && text.len() > room / 2),
+            is_all: true,
         }
     }
 

@@ -11,8 +11,6 @@ const TEXT_LIMIT: usize = 400;
 pub(super) struct Record<'a> {
     /// Since boot.
     pub(super) micros: u64,
-    /// Which one of all, where it says so.
-    pub(super) sequence: Option<u64>,
     /// What it says.
     pub(super) text: &'a str,
 }
@@ -27,15 +25,19 @@ impl<'a> Record<'a> {
         let (head, text) = line.split_once(';')?;
         let mut fields = head.split(',');
         let priority = fields.next()?.parse().ok()?;
-        let sequence = fields.next()?.parse().ok()?;
-        let micros = fields.next()?.parse().ok()?;
+        let micros = fields.nth(1)?.parse().ok()?;
         is_kernels(priority).then_some(())?;
         Some(Self {
             micros,
-            sequence: Some(sequence),
             text: bounded(text),
         })
     }
+}
+
+/// Which one of all a line of `/dev/kmsg` is, whoever wrote it.
+pub(super) fn sequence(line: &str) -> Option<u64> {
+    let (head, _) = line.split_once(';')?;
+    head.split(',').nth(1)?.parse().ok()
 }
 
 fn parse_syslog(rest: &str) -> Option<Record<'_>> {
@@ -50,7 +52,6 @@ fn parse_syslog(rest: &str) -> Option<Record<'_>> {
     let text = text.map_or(rest, |(_, text)| text);
     Some(Record {
         micros: seconds.checked_mul(1_000_000)?.checked_add(fraction)?,
-        sequence: None,
         text: bounded(text.strip_prefix(' ').unwrap_or(text)),
     })
 }
@@ -74,18 +75,18 @@ mod tests {
         let table = [
             (
                 "6,1234,5678901,-;hello; world",
-                Some((5_678_901, Some(1234), "hello; world")),
+                Some((5_678_901, "hello; world")),
             ),
-            ("3,7,12,c,caller=T1;part", Some((12, Some(7), "part"))),
+            ("3,7,12,c,caller=T1;part", Some((12, "part"))),
             (
                 "<6>[   12.345678] hello [1] x",
-                Some((12_345_678, None, "hello [1] x")),
+                Some((12_345_678, "hello [1] x")),
             ),
             (
                 "<3>[12345.000001][  T123] hello",
-                Some((12_345_000_001, None, "hello")),
+                Some((12_345_000_001, "hello")),
             ),
-            ("<4>[    0.000000] ", Some((0, None, ""))),
+            ("<4>[    0.000000] ", Some((0, ""))),
             // Programs' own: facility 1 (user), 3 (daemon), and the most a kernel of today has.
             ("12,1,2,-;Out of memory", None),
             ("<30>[    1.000000] systemd[1]: hello", None),
@@ -94,14 +95,27 @@ mod tests {
             (" SUBSYSTEM=block", None),
             ("<6>hello", None),
             ("<6>[12.3] hello", None),
-            ("6,x,1,-;hello", None),
+            ("6,1,x,-;hello", None),
             ("", None),
             (";", None),
             ("<", None),
         ];
         for (line, expected) in table {
-            let read = Record::parse(line).map(|it| (it.micros, it.sequence, it.text));
+            let read = Record::parse(line).map(|it| (it.micros, it.text));
             assert_eq!(read, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_record_has_its_number_whoever_wrote_it() {
+        for (line, expected) in [
+            ("6,1234,5,-;hello", Some(1234)),
+            ("12,7,5,-;a program's", Some(7)),
+            (" SUBSYSTEM=block;1,2", None),
+            ("<6>[    1.000000] a;1,2", None),
+            ("", None),
+        ] {
+            assert_eq!(sequence(line), expected, "{line}");
         }
     }
 

@@ -5,6 +5,14 @@ use nix::unistd::mkfifo;
 
 use super::*;
 
+/// What a look takes where nothing is new.
+fn nothing() -> Batch {
+    Batch {
+        is_all: true,
+        ..Batch::default()
+    }
+}
+
 fn lines(batch: &Batch) -> Vec<&str> {
     batch.lines.iter().map(String::as_str).collect()
 }
@@ -21,7 +29,7 @@ fn plain_file_is_read_on_from_where_it_ended() {
         lines(&reader.read().unwrap()),
         ["6,1,1,-;one", " SUBSYSTEM=x"]
     );
-    assert_eq!(reader.read().unwrap(), Batch::default());
+    assert_eq!(reader.read().unwrap(), nothing());
     file.write_all(b"o\n").unwrap();
     assert_eq!(lines(&reader.read().unwrap()), ["6,2,2,-;two"]);
 }
@@ -33,14 +41,14 @@ fn pipe_is_read_without_waiting_whoever_writes() {
     mkfifo(&path, Mode::S_IRWXU).unwrap();
     let mut reader = Reader::new(path.clone());
     // Nobody writes yet, somebody does and says nothing, says something, has gone, comes back.
-    assert_eq!(reader.read().unwrap(), Batch::default());
+    assert_eq!(reader.read().unwrap(), nothing());
     for text in ["one", "two"] {
         let mut writer = OpenOptions::new().write(true).open(&path).unwrap();
-        assert_eq!(reader.read().unwrap(), Batch::default());
+        assert_eq!(reader.read().unwrap(), nothing());
         writeln!(writer, "6,1,1,-;{text}").unwrap();
         assert_eq!(lines(&reader.read().unwrap()), [format!("6,1,1,-;{text}")]);
         drop(writer);
-        assert_eq!(reader.read().unwrap(), Batch::default());
+        assert_eq!(reader.read().unwrap(), nothing());
     }
 }
 
@@ -48,7 +56,7 @@ fn pipe_is_read_without_waiting_whoever_writes() {
 fn records_that_were_overwritten_are_counted_by_their_numbers() {
     let temp = tempfile::tempdir().unwrap();
     let path = temp.path().join("kmsg");
-    std::fs::write(&path, "6,10,1,-;a\n6,11,1,-;b\n6,20,1,-;c\n6,3,1,-;d\n").unwrap();
+    std::fs::write(&path, "6,10,1,-;a\n12,11,1,-;b\n6,20,1,-;c\n6,3,1,-;d\n").unwrap();
     let batch = Reader::new(path).read().unwrap();
     assert_eq!((batch.lines.len(), batch.lost), (4, 8));
 }
@@ -72,7 +80,7 @@ fn line_without_end_takes_no_memory() {
     let path = temp.path().join("kmsg");
     std::fs::write(&path, vec![b'x'; 500_000]).unwrap();
     let mut tail = Tail::new(File::open(path).unwrap());
-    assert_eq!(tail.read().unwrap(), Batch::default());
+    assert_eq!(tail.read().unwrap(), nothing());
     assert!(tail.begun.len() < 2 * CHUNK);
 }
 
