@@ -13,6 +13,8 @@ mod controllers;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod image_pull;
+#[cfg(test)]
 mod ipamd_claims;
 #[cfg(test)]
 mod ipamd_pods;
