@@ -21,6 +21,8 @@ mod garbage;
 #[cfg(test)]
 mod health_machine;
 #[cfg(test)]
+mod health_network;
+#[cfg(test)]
 mod held;
 #[cfg(test)]
 mod in_place;

@@ -39,7 +39,9 @@ impl Node {
         // Services need it: kube-proxy changes a packet's destination, the kernel then forwards it.
         let mut lines = "echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
-mkdir -p /run/tunables\n"
+mkdir -p /run/tunables
+rm -f /etc/resolv.conf
+echo '# the name servers of the machine are not to be reached from here' > /etc/resolv.conf\n"
             .to_owned();
         for (name, value) in TUNABLES {
             let file = format!("/run/tunables/{}", name.replace('/', "-"));

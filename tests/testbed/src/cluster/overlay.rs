@@ -56,6 +56,7 @@ impl Overlay<'_> {
             boot_id(IPAMD, "ipamd", "BERTH_IPAMD_BOOT_ID_FILE"),
             boot_id(AGENT, "agent", "BERTH_AGENT_BOOT_ID_FILE"),
             kernel_log(),
+            clock(),
         ];
         let patches = patches.map(|patch| json!({"patch": patch.to_string()}));
         let mut kustomization = json!({
@@ -122,10 +123,18 @@ fn boot_id(daemon_set: &str, container: &str, variable: &str) -> Value {
     })
 }
 
+/// As on virtual machines whose host keeps their clock: nobody tells this machine's kernel that it is right.
+fn clock() -> Value {
+    agent_env("BERTH_AGENT_CLOCK", "host")
+}
+
 /// Nodes share the machine's kernel and must not share its log: what one test does to a node is not another node's trouble.
 fn kernel_log() -> Value {
-    let value = format!("{NODE_ROOT}{KERNEL_LOG}");
-    let agent = json!({"name": "agent", "env": [{"name": "BERTH_AGENT_KMSG", "value": value}]});
+    agent_env("BERTH_AGENT_KMSG", &format!("{NODE_ROOT}{KERNEL_LOG}"))
+}
+
+fn agent_env(name: &str, value: &str) -> Value {
+    let agent = json!({"name": "agent", "env": [{"name": name, "value": value}]});
     json!({
         "apiVersion": "apps/v1", "kind": "DaemonSet",
         "metadata": {"name": AGENT, "namespace": NAMESPACE},
