@@ -133,6 +133,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         node: args.node.clone(),
         runtime: runtime.clone(),
         state: &args.roots.state,
+        proc: &args.roots.proc,
         args: args.restart.clone(),
         metrics: metrics.restarts.clone(),
     };

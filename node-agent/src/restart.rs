@@ -18,6 +18,7 @@ mod gate;
 mod hook;
 mod journal;
 mod keeper;
+mod kubelet;
 mod look;
 mod metrics;
 mod request;
@@ -31,6 +32,7 @@ pub(crate) use self::metrics::RestartMetrics;
 
 use self::journal::Journal;
 use self::keeper::spawn_keeper;
+use self::kubelet::Kubelet;
 use self::requests::spawn_requests;
 use self::stop::Stops;
 use self::store::Store;
@@ -62,6 +64,8 @@ pub(crate) struct Restarts<'a> {
     pub(crate) runtime: Runtime,
     /// Where what must survive the process is kept.
     pub(crate) state: &'a Path,
+    /// The node's processes.
+    pub(crate) proc: &'a Path,
     /// What cannot be seen.
     pub(crate) args: RestartArgs,
     /// What is counted.
@@ -83,6 +87,7 @@ pub(crate) fn spawn_restarts(tasks: &Tasks, restarts: Restarts<'_>) {
         pods: restarts.pods,
         requests,
         back_off: BackOff::with_longest(restarts.args.kubelet_max_restart_period),
+        kubelet: Kubelet::new(restarts.proc.to_owned()),
         metrics: restarts.metrics,
     });
     tasks.spawn("restarts", driver.run(tasks.token()));

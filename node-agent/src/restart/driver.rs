@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::api::{Api, AskApiError};
 use super::facts::facts;
 use super::gate::{PodRef, change};
+use super::kubelet::Kubelet;
 use super::look::{NODE_ADDRESS, look};
 use super::metrics::{RestartMetrics, RestartResult};
 use super::request::{Request, turn};
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub(super) store: Store,
     pub(super) stops: Stops,
     pub(super) back_off: BackOff,
+    pub(super) kubelet: Kubelet,
     pub(super) metrics: RestartMetrics,
 }
 
@@ -235,7 +237,7 @@ impl Driver {
             stopping: self.parts.stops.under_way(),
             watching_since,
             back_off: self.parts.back_off,
-            kubelet_started_at: None,
+            kubelet_started_at: self.parts.kubelet.started_at(),
             now,
         };
         (seen, of_sandbox.or(of_pod))
