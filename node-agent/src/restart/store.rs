@@ -147,8 +147,13 @@ impl Store {
             AskApiError::Outdated | AskApiError::Gone if self.refresh(request).await => {
                 Stored::Outdated
             }
-            _ => {
+            AskApiError::Refused { .. } => {
                 warn!(restart = request.name, error = %chain(error), "what becomes of a restart cannot be stored; nothing is done for it until it can");
+                Stored::No
+            }
+            // Said once for all of them by the watch.
+            _ => {
+                debug!(restart = request.name, error = %chain(error), "what becomes of a restart is not stored");
                 Stored::No
             }
         }
