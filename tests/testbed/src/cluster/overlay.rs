@@ -57,6 +57,7 @@ impl Overlay<'_> {
             boot_id(AGENT, "agent", "BERTH_AGENT_BOOT_ID_FILE"),
             kernel_log(),
             clock(),
+            watched_folders(),
         ];
         let patches = patches.map(|patch| json!({"patch": patch.to_string()}));
         let mut kustomization = json!({
@@ -131,6 +132,12 @@ fn clock() -> Value {
 /// Nodes share the machine's kernel and must not share its log: what one test does to a node is not another node's trouble.
 fn kernel_log() -> Value {
     agent_env("BERTH_AGENT_KMSG", &format!("{NODE_ROOT}{KERNEL_LOG}"))
+}
+
+/// Not the root, which is the machine's: how full that is, and whose doing it is, is no node's trouble.
+fn watched_folders() -> Value {
+    let folders = "/var/lib/kubelet,/var/lib/containerd,/var/lib/berth";
+    agent_env("BERTH_AGENT_WATCHED_FOLDERS", folders)
 }
 
 fn agent_env(name: &str, value: &str) -> Value {
