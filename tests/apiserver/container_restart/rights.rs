@@ -318,6 +318,9 @@ fn world() -> ApiServer {
         "create serviceaccount alice -n berth-system",
         "create serviceaccount bob -n berth-system",
         "create rolebinding releasers -n default --clusterrole=berth-releaser --serviceaccount=berth-system:bob",
+        // kubectl reads a subresource before it patches it, which nobody but kubectl needs.
+        "create clusterrole readers --verb=get --resource=pods/status,containerrestarts.berth.dev/status",
+        "create clusterrolebinding readers --clusterrole=readers --group=system:serviceaccounts:berth-system",
         "create clusterrolebinding operators --clusterrole=berth-operator --serviceaccount=berth-system:alice",
     ] {
         kubectl(&api, &words.split(' ').collect::<Vec<_>>());

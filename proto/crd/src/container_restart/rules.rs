@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::{DEFAULT_DEADLINE, DEFAULT_MIN_STARTED};
 use crate::rule::rule;
 
+const UNCHANGED: &str = "a request cannot be changed; delete it and make another one";
+
 /// Of the whole, and that it does not change.
 pub(super) fn spec() -> Value {
     let deadline = format!(
@@ -14,9 +16,11 @@ pub(super) fn spec() -> Value {
     );
     let least = least();
     let mut rules = vec![
+        rule("self == oldSelf", UNCHANGED),
+        // Lists of which each entry has a name are equal in any order.
         rule(
-            "self == oldSelf",
-            "a request cannot be changed; delete it and make another one",
+            "self.containers.map(c, c.name) == oldSelf.containers.map(c, c.name)",
+            UNCHANGED,
         ),
         rule(
             format!("{least} < {deadline}"),
