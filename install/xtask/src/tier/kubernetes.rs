@@ -25,7 +25,7 @@ use crate::{
 const APISERVER_BUDGET: Duration = Duration::from_secs(20 * 60);
 
 /// From built programs: some clusters, each half a minute, and what is done to them.
-const CLUSTER_BUDGET: Duration = Duration::from_secs(40 * 60);
+const CLUSTER_BUDGET: Duration = Duration::from_secs(50 * 60);
 
 /// Everything of it is dead; its files are removed.
 const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
