@@ -213,3 +213,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
