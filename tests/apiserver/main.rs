@@ -1,6 +1,8 @@
 //! The apiserver tier: etcd and kube-apiserver alone. `cargo xtask test apiserver` runs it.
 
 #[cfg(test)]
+mod agent_rights;
+#[cfg(test)]
 mod claim_race;
 #[cfg(test)]
 mod claim_rights;

@@ -56,8 +56,11 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
         "claims.berth.dev: get list watch update patch delete fence release",
         "leases.coordination.k8s.io berth-controllers: get update patch",
         "leases.coordination.k8s.io: create",
+        "nodehealths.berth.dev: list watch patch",
         "pools.berth.dev/status: update patch",
         "pools.berth.dev: list watch",
+        "secrets berth-peers: get patch",
+        "secrets: create",
     ];
     for (namespace, own) in [
         ("default", &[events][..]),
@@ -69,26 +72,6 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
         assert_eq!(rights, with_everybody(&all), "{namespace}");
     }
 
-    let agent = Caller::in_pod(&api, "berth-agent", "n1");
-    let everywhere = [
-        "containerrestarts.berth.dev/status: patch",
-        "containerrestarts.berth.dev: get list watch patch delete",
-        "pods/status: patch",
-        "pods: get list watch",
-    ];
-    let here = [
-        "nodehealths.berth.dev/status: patch",
-        "nodehealths.berth.dev: get create patch",
-    ];
-    for (namespace, own) in [
-        ("default", &[][..]),
-        (NAMESPACE, &here[..]),
-        ("kube-system", &[]),
-    ] {
-        let all = [&everywhere[..], own].concat();
-        assert_eq!(agent.rights(namespace), with_everybody(&all), "{namespace}");
-    }
-
     // The installer's containers have no token; what they could do with one is nothing. A controller makes the account.
     kubectl(
         &api,
@@ -96,6 +79,39 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
     );
     let default = Caller::with_token(&api, "default", &[]);
     assert_eq!(default.rights(NAMESPACE), with_everybody(&[]));
+}
+
+#[test]
+fn agent_has_the_rights_that_are_listed_and_no_other() {
+    let api = installed("api_rights_agent");
+    add_node(&api, "n1");
+    let events = "events.events.k8s.io: create";
+    let agent = Caller::in_pod(&api, "berth-agent", "n1");
+    let everywhere = [
+        "containerrestarts.berth.dev/status: patch",
+        "containerrestarts.berth.dev: get list watch patch delete",
+        "nodes/status: patch",
+        "pods/status: patch",
+        "pods: get list watch",
+    ];
+    let here = [
+        "imagepulls.berth.dev/status: patch",
+        "imagepulls.berth.dev: list watch",
+        "leases.coordination.k8s.io: create patch",
+        "nodehealths.berth.dev/status: patch",
+        "nodehealths.berth.dev: get create patch",
+    ];
+    let leases = "leases.coordination.k8s.io: get";
+    for (namespace, own) in [
+        ("default", &[events][..]),
+        (NAMESPACE, &here[..]),
+        ("kube-node-lease", &[leases]),
+        ("berth-pull-secrets", &["secrets: get"]),
+        ("kube-system", &[]),
+    ] {
+        let all = [&everywhere[..], own].concat();
+        assert_eq!(agent.rights(namespace), with_everybody(&all), "{namespace}");
+    }
 }
 
 #[test]

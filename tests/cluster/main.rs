@@ -23,6 +23,8 @@ mod health_machine;
 #[cfg(test)]
 mod health_network;
 #[cfg(test)]
+mod health_runtime;
+#[cfg(test)]
 mod held;
 #[cfg(test)]
 mod in_place;
