@@ -29,6 +29,8 @@ mod manifests;
 #[cfg(test)]
 mod node_health;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod pools;
 #[cfg(test)]
 mod rack;

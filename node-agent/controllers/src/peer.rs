@@ -33,7 +33,7 @@ const IDLE_TICK: Duration = Duration::from_secs(60);
 /// Rosters that are written in one pass: ten a second, so that the marks of claims are not kept waiting. A roster is in no hurry.
 const BATCH: usize = 50;
 /// From one look at the key to the next.
-const KEY_EVERY: Duration = Duration::from_secs(60);
+const KEY_EVERY: Duration = Duration::from_secs(15);
 
 /// The controller of peers.
 pub(crate) struct Peers {
