@@ -2,7 +2,7 @@
 //! every question well and can start nothing; what is asked for here needs a new process, as a container's start does.
 //!
 //! Run is this program's own version, in the agent's own container: the image has no shell. It costs the node some ten milliseconds of
-//! processor time (runc and its shim), and so is done once a minute.
+//! processor time (runc and its shim), and so is done twice a minute.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -18,16 +18,16 @@ use crate::health::signal::{Signal, Trouble, Verdict};
 /// Its name.
 pub(in crate::health) const SIGNAL: Signal = Signal::new("runtime-exec");
 
-/// How it is judged. Two of five looks are counted here: a node under load is slow once.
+/// How it is judged. Two of three looks are counted here: a node under load is slow once.
 pub(in crate::health) const RULE: Rule = Rule {
     signal: SIGNAL,
     period: Source::PERIOD,
-    ttl: Duration::from_secs(5 * 60),
+    ttl: Duration::from_secs(3 * 60),
     set: 1,
     clear: 1,
     decision: Decision::Observe,
     escalation: None,
-    threshold: "runs something in 2 s; wrong when slower at 2 of 5 looks, 60 s apart; cordon when not in 10 s",
+    threshold: "runs something in 2 s; wrong when slower at 2 of 3 looks, 30 s apart; cordon when not in 10 s",
 };
 
 /// Slower is told.
@@ -40,7 +40,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const LIST_DEADLINE: Duration = Duration::from_secs(4);
 
 /// Looks that count.
-const LOOKS: usize = 5;
+const LOOKS: usize = 3;
 
 /// So many bad ones of them make it unhealthy.
 const BAD: usize = 2;
@@ -113,7 +113,7 @@ impl Source {
 
 impl Look for Source {
     const NAME: &'static str = "runtime-exec";
-    const PERIOD: Duration = Duration::from_secs(60);
+    const PERIOD: Duration = Duration::from_secs(30);
 
     async fn look(&mut self) -> Vec<Verdict> {
         let Some(pod_uid) = &self.pod_uid else {
@@ -233,10 +233,7 @@ mod tests {
             (vec![stuck(), took(30), stuck()], Some("stuck")),
             (vec![stuck(), blind(), stuck()], Some("stuck")),
             (vec![stuck(), stuck(), blind()], None),
-            (
-                vec![stuck(), stuck(), took(30), took(30), took(30), took(30)],
-                Some("good"),
-            ),
+            (vec![stuck(), stuck(), took(30), took(30)], Some("good")),
         ];
         for (looks, expected) in table {
             let mut course = Course::default();
