@@ -284,10 +284,9 @@ fn what_a_registry_does_is_told_with_cause_and_advice() {
         }
         assert!(!rig.has(name(&entry)), "{entry}");
     }
-    // A registry that was ill for a while was asked again after a while.
-    let late = rig.api.history(name(&good[2].0));
-    let waited = |it: &Value| it["phase"] == "BackOff" && it["nextAttemptAt"].is_string();
-    assert!(late.iter().any(waited), "{late:?}");
+    // A registry that was ill for a moment was asked again.
+    let late = rig.api.image(name(&good[2].0));
+    assert!(late["attempts"].as_u64() > Some(1), "{late}");
     let status = rig.api.status();
     for (field, count) in [
         ("wanted", 19),
@@ -396,6 +395,26 @@ fn pull_goes_on_after_agent_and_runtime_and_ends_when_nobody_wants_it() {
     );
     // What was given up before is as it was.
     assert_eq!(rig.api.image(missing), failed);
+}
+
+#[test]
+fn registry_that_is_ill_is_asked_again_until_it_is_well() {
+    let rig = Rig::new("ctrd_pull_ill");
+    let ill = rig
+        .registry
+        .store("ill", 4096, Manner::Answers(503, ALWAYS));
+    rig.api.ask("n1", &[tried(&ill.tagged, 20)], 1);
+    let status = rig.wait(&ill.tagged, "waiting for the fourth attempt", |it| {
+        it["phase"] == "BackOff" && it["attempts"] == 3
+    });
+    assert!(status["nextAttemptAt"].is_string(), "{status}");
+    assert_eq!(status["reason"], "Registry");
+    rig.registry.behave("ill", Manner::Fine);
+    let status = rig.wait_phase(&ill.tagged, "Succeeded");
+    assert_eq!(
+        (&status["attempts"], &status["digest"], &status["reason"]),
+        (&4.into(), &ill.digest.as_str().into(), &Value::Null)
+    );
 }
 
 #[test]

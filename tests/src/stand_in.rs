@@ -33,8 +33,6 @@ struct Held {
 struct State {
     object: Value,
     version: u64,
-    /// Every status that was written.
-    written: Vec<Value>,
     secrets: BTreeMap<String, Value>,
 }
 
@@ -104,13 +102,6 @@ impl StandIn {
         of_image(&self.held.state().object["status"], image)
     }
 
-    /// Every status of an image that was written, in order.
-    pub fn history(&self, image: &str) -> Vec<Value> {
-        let state = self.held.state();
-        let all = state.written.iter().map(|status| of_image(status, image));
-        all.filter(|status| !status.is_null()).collect()
-    }
-
     /// The whole status.
     pub fn status(&self) -> Value {
         self.held.state().object["status"].clone()
@@ -146,7 +137,6 @@ fn answer(request: &Request, client: &mut Client, held: &Held) -> std::io::Resul
         let version = state.version.to_string();
         state.object["status"] = patch["status"].clone();
         state.object["metadata"]["resourceVersion"] = version.into();
-        state.written.push(patch["status"].clone());
         held.changed.notify_all();
         return send(client, 200, &state.object);
     }
