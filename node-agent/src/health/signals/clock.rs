@@ -312,10 +312,9 @@ mod tests {
 
     #[test]
     fn wall_clock_at_boot_is_the_same_at_each_reading() {
-        let (Some(one), Some(other)) = (read_wall(), read_wall()) else {
-            // This machine is so busy that it cannot be read.
-            return;
-        };
+        // A reading in which the process is put aside is none.
+        let mut readings = std::iter::repeat_with(read_wall).flatten();
+        let (one, other) = (readings.next().unwrap(), readings.next().unwrap());
         assert!((one - other).abs() < 1000);
     }
 }

@@ -118,7 +118,7 @@ impl Source {
         let mut sights = Vec::new();
         for server in resolver.servers {
             self.number = self.number.wrapping_add(1);
-            let sight = ask(server, self.number, &name).await;
+            let sight = ask((server, PORT).into(), self.number, &name).await;
             sights.push((server, sight));
         }
         assess(&sights)
@@ -170,7 +170,7 @@ fn default_name(node: &str, search: Option<&str>) -> String {
     }
 }
 
-async fn ask(server: IpAddr, number: u16, name: &str) -> Sight {
+async fn ask(server: SocketAddr, number: u16, name: &str) -> Sight {
     let asked = tokio::time::timeout(ANSWER_DEADLINE, exchange(server, number, name)).await;
     match asked {
         Ok(Ok(Answer::Found)) => Sight::Answers,
@@ -181,14 +181,14 @@ async fn ask(server: IpAddr, number: u16, name: &str) -> Sight {
     }
 }
 
-async fn exchange(server: IpAddr, number: u16, name: &str) -> io::Result<Answer> {
+async fn exchange(server: SocketAddr, number: u16, name: &str) -> io::Result<Answer> {
     let any: SocketAddr = match server {
-        IpAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     // A port of its own for each question: an answer to an earlier one does not come here.
     let socket = UdpSocket::bind(any).await?;
-    socket.connect((server, PORT)).await?;
+    socket.connect(server).await?;
     socket.send(&question(number, name)).await?;
     let mut answer = [0; ANSWER_LIMIT];
     loop {

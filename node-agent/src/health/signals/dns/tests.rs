@@ -93,9 +93,42 @@ fn file_is_found_where_the_node_links_it_to() {
     );
 }
 
+/// Serves one question by these heads, each with the question's number but for the first.
+async fn asked(heads: &[[u8; 2]]) -> Sight {
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
+    let serve = async {
+        let mut question = [0; 64];
+        let (length, from) = server.recv_from(&mut question).await.unwrap();
+        assert_eq!(question[..length], message::question(7, "n1.bank.example"));
+        server
+            .send_to(b"\0\x08another question's", from)
+            .await
+            .unwrap();
+        for [flags, code] in heads {
+            question[2..4].copy_from_slice(&[*flags, *code]);
+            server.send_to(&question[..length], from).await.unwrap();
+        }
+    };
+    tokio::join!(ask(address, 7, "n1.bank.example"), serve).0
+}
+
 #[tokio::test]
-async fn server_that_is_not_there_is_away() {
-    // Nobody serves names on the loopback address of the benchmark network's last host; if nothing is heard at all it is silent.
-    let sight = ask(ip("127.255.255.254"), 1, "n1").await;
-    assert!(matches!(sight, Sight::Away(_) | Sight::Silent), "{sight:?}");
+async fn answer_to_this_question_counts() {
+    assert_eq!(asked(&[[0x81, 0x83]]).await, Sight::Answers);
+    assert_eq!(asked(&[[0x81, 0x82]]).await, Sight::Fails("SERVFAIL"));
+    assert_eq!(
+        asked(&[[0x01, 0x00], [0x81, 0x85]]).await,
+        Sight::Fails("REFUSED")
+    );
+}
+
+#[tokio::test]
+async fn server_that_says_nothing_is_silent_and_one_that_is_not_there_is_away() {
+    assert_eq!(asked(&[]).await, Sight::Silent);
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    drop(socket);
+    let sight = ask(address, 7, "n1").await;
+    assert!(matches!(sight, Sight::Away(_)), "{sight:?}");
 }
