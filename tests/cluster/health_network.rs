@@ -31,8 +31,9 @@ $s = IO::Socket::INET->new(LocalAddr => "127.0.0.53", LocalPort => 53, Proto => 
 while (defined $s->recv($q, 512)) { substr($q, 2, 2) = "\x81\x83"; $s->send($q) }
 ' > /dev/null 2>&1 < /dev/null &"#;
 
-/// Connections of the node with itself, until the table is as full as the limit of the machine allows by 85 %. They live for a minute.
-const CONNECT: &str = r#"echo 60 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout
+/// Connections of the node with itself, until the table is as full as the limit of the machine allows by 85 %. They are forgotten after
+/// three minutes, whatever happens.
+const CONNECT: &str = r#"echo 180 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout
 perl -MSocket -e '
 open(F, "/proc/sys/net/netfilter/nf_conntrack_max"); $n = int(<F> * 0.85);
 socket(S, PF_INET, SOCK_DGRAM, 0) or die;
@@ -208,11 +209,10 @@ fn faults_of_the_networks_are_reported_and_taken_back() {
     let node = cluster.world().node("n1");
 
     break_what_does_not_hide(&cluster, node);
-    wait_each(&cluster, "Unhealthy", &SIMPLE);
-    mend(node);
-
     break_the_uplink(&cluster, node);
+    wait_each(&cluster, "Unhealthy", &SIMPLE);
     wait_healthy(&cluster, &["uplink"]);
+    mend(node);
 
     cluster.set_gateway("a", Net::Internal, false).unwrap();
     let silent = [("gateway", "internal 10.30.1.1 silent for")];
