@@ -252,6 +252,7 @@ fn check_the_kernels_own_log(cluster: &Cluster) {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "figures are read by people")]
 fn faults_of_the_machine_are_reported_and_taken_back() {
     let cluster = own("cluster-health-machine");
     let node = cluster.world().node("n1");

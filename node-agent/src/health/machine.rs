@@ -17,8 +17,8 @@ use crate::roots::Roots;
 /// What is looked at of the machine.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MachineArgs {
-    /// Folders of the node whose file systems must be writable and have room; what is not there is left out. Not looked at by
-    /// mounting or entering: / is where an immutable system may be read-only
+    /// Folders of the node whose file systems must take writes and have room, separated by commas; one that is not there is left
+    /// out. That / is mounted read-only is no fault
     #[arg(
         long,
         value_name = "FOLDERS",
