@@ -104,6 +104,10 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         namespace: args.api.namespace.clone(),
         node: args.node.clone(),
     };
+    let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
+    let watching = Client::try_from(config).context("making a client of the API server")?;
+    let runtime = Runtime::new(args.roots.runtime.clone());
+    let pods = spawn_pods(tasks, watching.clone(), &args.node);
     let pulse = Pulse::default();
     let health = Health {
         args: args.health.clone(),
@@ -113,13 +117,10 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         writer: Writer::new(client, place),
         metrics: metrics.health.clone(),
         readiness,
+        pods: pods.clone(),
         pulse: pulse.clone(),
     };
     spawn_health(tasks, health);
-    let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
-    let watching = Client::try_from(config).context("making a client of the API server")?;
-    let runtime = Runtime::new(args.roots.runtime.clone());
-    let pods = spawn_pods(tasks, watching.clone(), &args.node);
     let reports = ContainerReports {
         client: watching.clone(),
         pods: pods.clone(),

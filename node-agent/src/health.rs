@@ -60,6 +60,7 @@ use self::signals::{ipamd, kubelet};
 use crate::lost::spawn_lost;
 use crate::metrics::HealthMetrics;
 use crate::peers::{Peers, PeersArgs, spawn_peers};
+use crate::pods::Pods;
 use crate::pulse::Pulse;
 use crate::roots::Roots;
 
@@ -125,6 +126,8 @@ pub(crate) struct Health {
     pub(crate) metrics: HealthMetrics,
     /// Follows the reports.
     pub(crate) readiness: Arc<Readiness>,
+    /// The node's Pods.
+    pub(crate) pods: Pods,
     /// Beats while signals are judged.
     pub(crate) pulse: Pulse,
 }
@@ -151,7 +154,8 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let ways = spawn_peers(tasks, peers);
     let (metrics, pulse) = (health.metrics.clone(), health.pulse.clone());
     let reports = spawn_keeper(tasks, board, heard, metrics, pulse, ways);
-    spawn_machine(tasks, &health.args.machine, &roots, &origin.boot_id, &notices);
+    let (machine, boot_id) = (&health.args.machine, &origin.boot_id);
+    spawn_machine(tasks, machine, &roots, boot_id, &notices);
     spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
     let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let daemons = Daemons {
@@ -160,6 +164,7 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         boot_id: origin.boot_id.clone(),
         client: writer.client(),
         node: health.node.clone(),
+        pods: health.pods,
         metrics: &health.metrics,
     };
     spawn_daemons(tasks, daemons, &notices);

@@ -31,6 +31,7 @@ const SIGNALS: &[(Area, &[&str])] = &[
             "runtime",
             "runtime-exec",
             "runtime-restarts",
+            "terminating",
             "certificates",
         ],
     ),
@@ -41,7 +42,6 @@ const SIGNALS: &[(Area, &[&str])] = &[
     (
         Area::Network,
         &[
-            "runtime-network",
             "uplink",
             "uplink-flaps",
             "uplink-errors",
@@ -52,6 +52,7 @@ const SIGNALS: &[(Area, &[&str])] = &[
             "leaked-namespaces",
             "leaked-ports",
             "dns",
+            "runtime-network",
         ],
     ),
     (

@@ -11,7 +11,7 @@ use super::signal::Signal;
 use super::signals::{
     addresses, book, certificates, clock, conntrack, disk_write, dns, exec, gateway, ipamd,
     kernel_log, kubelet, kubelet_lease, leaks, limits, lost_addresses, memory, mounts, neighbours,
-    pressure, processes, reboots, restarts, runtime, space, uplink,
+    pressure, processes, reboots, restarts, runtime, space, terminating, uplink,
 };
 
 /// From one look of a source to the next, where nothing asks for another period.
@@ -72,6 +72,7 @@ pub(super) const TABLE: &[Rule] = &[
     exec::RULE,
     restarts::RUNTIME_RULE,
     runtime::NETWORK_RULE,
+    terminating::RULE,
     uplink::RULE,
     uplink::FLAPS_RULE,
     uplink::ERRORS_RULE,

@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 
 use super::keeper::Notice;
 use super::signals::restarts::Watched;
-use super::signals::{self, exec, kubelet_lease, restarts, runtime};
+use super::signals::{self, exec, kubelet_lease, restarts, runtime, terminating};
 use crate::metrics::HealthMetrics;
+use crate::pods::Pods;
 use crate::roots::Roots;
 
 /// What is looked at of the daemons.
@@ -44,6 +45,8 @@ pub(super) struct Daemons<'a> {
     pub(super) client: Client,
     /// The node.
     pub(super) node: String,
+    /// The node's Pods.
+    pub(super) pods: Pods,
     /// What is counted.
     pub(super) metrics: &'a HealthMetrics,
 }
@@ -69,5 +72,7 @@ pub(super) fn spawn_daemons(tasks: &Tasks, with: Daemons<'_>, notices: &mpsc::Se
         client: with.client,
         node: with.node,
     };
+    signals::spawn_source(tasks, source, notices.clone());
+    let source = terminating::Source { pods: with.pods };
     signals::spawn_source(tasks, source, notices.clone());
 }

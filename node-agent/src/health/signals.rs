@@ -25,6 +25,7 @@ pub(in crate::health) mod reboots;
 pub(in crate::health) mod restarts;
 pub(in crate::health) mod runtime;
 pub(in crate::health) mod space;
+pub(in crate::health) mod terminating;
 pub(in crate::health) mod uplink;
 
 use std::io;

@@ -15,8 +15,8 @@ fn daemon() -> Daemon {
     }
 }
 
-const fn process(pid: i32, started: u64) -> Option<Run> {
-    Some(Run { pid, started })
+const fn process(pid: i32, started: u64) -> Run {
+    Run { pid, started }
 }
 
 fn kind(verdict: &Verdict) -> &'static str {
@@ -34,14 +34,14 @@ fn restart_is_another_process_that_started_later() {
     let mut daemon = daemon();
     let table = [
         (None, Step::Away),
-        (process(10, 100), Step::Same),
-        (process(10, 100), Step::Same),
+        (Some(process(10, 100)), Step::Same),
+        (Some(process(10, 100)), Step::Same),
         (None, Step::Away),
-        (process(11, 200), Step::Restarted),
+        (Some(process(11, 200)), Step::Restarted),
         // The number comes round.
-        (process(11, 300), Step::Restarted),
+        (Some(process(11, 300)), Step::Restarted),
         // An older process of the same name is another daemon's.
-        (process(5, 50), Step::Same),
+        (Some(process(5, 50)), Step::Same),
     ];
     for (found, expected) in table {
         assert_eq!(daemon.step(found, now), expected, "{found:?}");
@@ -54,11 +54,11 @@ fn five_restarts_within_the_window_are_wrong_and_four_are_not() {
     let mut now = Moment::now();
     let mut daemon = daemon();
     assert_eq!(kind(&daemon.assess(WINDOW, now)), "absent");
-    daemon.step(process(1, 1), now);
+    daemon.step(Some(process(1, 1)), now);
     let mut told = Vec::new();
     for start in 2..7 {
         now = now.after(Duration::from_secs(60));
-        daemon.step(process(1, start), now);
+        daemon.step(Some(process(1, start)), now);
         told.push(kind(&daemon.assess(WINDOW, now)));
     }
     assert_eq!(told, ["good", "good", "good", "good", "often"]);
@@ -70,7 +70,7 @@ fn five_restarts_within_the_window_are_wrong_and_four_are_not() {
     // A year of one restart a month is nothing.
     for start in 10..30 {
         now = now.after(Duration::from_secs(30 * 86_400));
-        daemon.step(process(1, start), now);
+        daemon.step(Some(process(1, start)), now);
         assert_eq!(kind(&daemon.assess(WINDOW, now)), "good");
     }
 }
@@ -79,9 +79,9 @@ fn five_restarts_within_the_window_are_wrong_and_four_are_not() {
 fn what_is_kept_counts_for_the_next_process() {
     let begun = Moment::now();
     let mut first = daemon();
-    first.step(process(1, 1), begun);
+    first.step(Some(process(1, 1)), begun);
     for start in 2..6 {
-        first.step(process(1, start), begun);
+        first.step(Some(process(1, start)), begun);
     }
     let (name, value) = first.kept();
     let kept = json!({name: value});
@@ -90,7 +90,7 @@ fn what_is_kept_counts_for_the_next_process() {
     second.recall(&kept, later);
     assert_eq!(second.restarts.len(), 4);
     // Restarted while no agent looked.
-    assert_eq!(second.step(process(2, 90), later), Step::Restarted);
+    assert_eq!(second.step(Some(process(2, 90)), later), Step::Restarted);
     assert_eq!(kind(&second.assess(WINDOW, later)), "often");
     for damaged in [
         json!(null),
@@ -123,12 +123,12 @@ fn process_is_found_by_its_name_alone_and_the_oldest_counts() {
     add(40, "a) S (containerd", 3);
     fs::create_dir(proc.path().join("self")).unwrap();
     let found = observe(proc.path(), "containerd", None).unwrap();
-    assert_eq!(found, process(31, 70));
+    assert_eq!(found, Some(process(31, 70)));
     // The one that is known is asked first.
-    let same = observe(proc.path(), "containerd", process(30, 90)).unwrap();
-    assert_eq!(same, process(30, 90));
-    let other = observe(proc.path(), "containerd", process(30, 80)).unwrap();
-    assert_eq!(other, process(31, 70));
+    let same = observe(proc.path(), "containerd", Some(process(30, 90))).unwrap();
+    assert_eq!(same, Some(process(30, 90)));
+    let other = observe(proc.path(), "containerd", Some(process(30, 80))).unwrap();
+    assert_eq!(other, Some(process(31, 70)));
     assert_eq!(observe(proc.path(), "crio", None).unwrap(), None);
     assert!(observe(&proc.path().join("none"), "crio", None).is_err());
 }
