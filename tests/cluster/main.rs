@@ -27,6 +27,8 @@ mod health_runtime;
 #[cfg(test)]
 mod held;
 #[cfg(test)]
+mod image_pull;
+#[cfg(test)]
 mod in_place;
 #[cfg(test)]
 mod kubectl;
