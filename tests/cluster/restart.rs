@@ -23,8 +23,8 @@ struct Facts {
     uid: String,
     node: String,
     seen: Seen,
-    /// The network namespace: a sandbox's own.
-    namespace: String,
+    /// The numbers of both ends of its link: those of another sandbox are others.
+    pair: String,
 }
 
 /// One container, as Kubernetes says it.
@@ -41,12 +41,18 @@ fn object(cluster: &Cluster, kind: &str, name: &str) -> Result<Value, String> {
 
 fn facts(cluster: &Cluster, name: &str) -> Facts {
     let object = object(cluster, "pod", name).unwrap();
-    let namespace = exec_in(cluster, name, "app", &["readlink", "/proc/self/ns/net"]);
+    let link = exec_in(
+        cluster,
+        name,
+        "app",
+        &["ip", "-o", "link", "show", "dev", "eth0"],
+    );
+    let pair: Vec<&str> = link.split_whitespace().take(2).collect();
     Facts {
         uid: text(&object["metadata"]["uid"]),
         node: text(&object["spec"]["nodeName"]),
         seen: look(cluster, name),
-        namespace,
+        pair: pair.join(" "),
     }
 }
 
