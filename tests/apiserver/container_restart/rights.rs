@@ -124,7 +124,7 @@ const REQUEST: &[Row] = &[
         Who::N2,
         On::Object,
         r#"{"spec": {"nodeName": "n2"}}"#,
-        Some(NOT_ITS_REQUEST),
+        Some("a request cannot be changed"),
     ),
     (Who::Unbound, On::Status, ACCEPTED, Some(UNBOUND)),
     (Who::Unbound, On::Object, HOLD, Some(UNBOUND)),
@@ -184,7 +184,7 @@ const POD: &[Row] = &[
     (
         Who::N1,
         On::Status,
-        r#"{"status": {"hostIP": null}}"#,
+        r#"{"status": {"hostIP": null, "hostIPs": null}}"#,
         Some(CONDITIONS_ONLY),
     ),
     (
