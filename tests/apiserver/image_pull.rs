@@ -95,45 +95,37 @@ fn image_that_could_not_be_pulled_is_refused() {
     said.ok().unwrap();
 }
 
-#[test]
-fn bounds_are_kept_defaults_filled_in_and_the_node_stays() {
-    let api = defined("api_imagepull_bounds");
-    let image = |number: usize| json!({"image": format!("r.example/app:v{number}")});
-    let with = |field: &str, value: Value| {
-        let mut entry = image(1);
-        entry[field] = value;
-        one(&entry)
-    };
-    let many = |count: usize| (0..count).map(image).collect::<Vec<_>>();
-    for (spec, words) in [
+fn numbered(number: usize) -> Value {
+    json!({"image": format!("r.example/app:v{number}")})
+}
+
+fn many(count: usize) -> Vec<Value> {
+    (0..count).map(numbered).collect()
+}
+
+/// One image with this field.
+fn with(field: &str, value: Value) -> Value {
+    let mut entry = numbered(1);
+    entry[field] = value;
+    one(&entry)
+}
+
+/// What is beyond a bound, and words of the answer.
+fn unbounded() -> Vec<(Value, &'static str)> {
+    let node = |field: &str, value: Value| json!({"nodeName": "n1", field: value});
+    let twice = json!([numbered(1), numbered(1)]);
+    let long = format!("r.example/{}:v1", "a".repeat(510));
+    vec![
         (json!({"nodeName": "n2"}), "the name must be the node's"),
         (json!({"images": []}), "nodeName"),
-        (
-            json!({"nodeName": "n1", "parallelism": 0}),
-            "greater than or equal to 1",
-        ),
-        (
-            json!({"nodeName": "n1", "parallelism": 9}),
-            "less than or equal to 8",
-        ),
-        (json!({"nodeName": "n1", "images": many(65)}), "at most 64"),
-        (
-            json!({"nodeName": "n1", "images": [image(1), image(1)]}),
-            "Duplicate",
-        ),
-        (
-            with("timeoutSeconds", 0.into()),
-            "greater than or equal to 1",
-        ),
-        (
-            with("timeoutSeconds", 86_401.into()),
-            "less than or equal to 86400",
-        ),
+        (node("parallelism", 0.into()), "greater than or equal to 1"),
+        (node("parallelism", 9.into()), "less than or equal to 8"),
+        (node("images", many(65).into()), "at most 64"),
+        (node("images", twice), "Duplicate"),
+        (with("timeoutSeconds", 0.into()), "greater than or equal"),
+        (with("timeoutSeconds", 86_401.into()), "less than or equal"),
         (with("backOffLimit", 65.into()), "less than or equal to 64"),
-        (
-            with("backOffLimit", (-1).into()),
-            "greater than or equal to 0",
-        ),
+        (with("backOffLimit", (-1).into()), "greater than or equal"),
         (with("pullPolicy", "Never".into()), "Unsupported value"),
         (
             with("pullSecrets", json!(["a", "b", "c", "d", "e"])),
@@ -143,11 +135,14 @@ fn bounds_are_kept_defaults_filled_in_and_the_node_stays() {
         (with("pullSecrets", json!(["../a"])), "should match"),
         (with("pullSecrets", json!(["other/a"])), "should match"),
         (with("requestedBy", "x".repeat(254).into()), "Too long"),
-        (
-            with("image", format!("r.example/{}:v1", "a".repeat(510)).into()),
-            "Too long",
-        ),
-    ] {
+        (with("image", long.into()), "Too long"),
+    ]
+}
+
+#[test]
+fn bounds_are_kept_defaults_filled_in_and_the_node_stays() {
+    let api = defined("api_imagepull_bounds");
+    for (spec, words) in unbounded() {
         is_refused(&api, &spec, words);
     }
     let said = asks(
@@ -263,91 +258,58 @@ fn write_status(api: &ApiServer, status: &Value) -> Output {
 
 const NOW: &str = "2026-01-01T00:00:00Z";
 
+/// What no status may say after this one, and words of the answer.
+fn backward(pulling: &Value) -> Vec<(Value, &'static str)> {
+    let mut miscounted = pulling.clone();
+    miscounted["pulling"] = 0.into();
+    let of = |phase: &str, more: Value| status(phase, "aa", 2, &more);
+    let ill = json!({"reason": "Registry", "message": "500"});
+    let strange = json!({"completedAt": NOW, "digest": "sha256:0"});
+    let earlier = status("Pulling", "aa", 1, &json!({"startedAt": NOW}));
+    vec![
+        (miscounted, "pulling is the number of images in phase"),
+        (of("Pulling", json!({})), "says since when"),
+        (of("Succeeded", json!({})), "says when (completedAt)"),
+        (
+            of("Pending", json!({"completedAt": NOW})),
+            "says when (completedAt)",
+        ),
+        (of("BackOff", ill), "nextAttemptAt"),
+        (of("BackOff", json!({"nextAttemptAt": NOW})), "says why"),
+        (of("Succeeded", strange), "should match"),
+        (earlier, "attempts only become more"),
+    ]
+}
+
 #[test]
 fn status_of_an_image_goes_forward_only_and_says_what_it_must() {
     let api = defined("api_imagepull_status");
-    asks(
-        &api,
-        "default",
-        "me",
-        &one(&json!({"image": "r.example/a:v1"})),
-    )
-    .ok()
-    .unwrap();
-    let pulling = status(
-        "Pulling",
-        "aa",
-        2,
-        &json!({"startedAt": NOW, "progress": {"receivedBytes": 1, "knownBytes": 2}}),
-    );
+    let asked = one(&json!({"image": "r.example/a:v1"}));
+    asks(&api, "default", "me", &asked).ok().unwrap();
+    let on_its_way = json!({"startedAt": NOW, "progress": {"receivedBytes": 1, "knownBytes": 2}});
+    let pulling = status("Pulling", "aa", 2, &on_its_way);
     write_status(&api, &pulling).ok().unwrap();
-    let failed = json!({"completedAt": NOW, "reason": "NotFound", "message": "no such image"});
-    let mut miscounted = pulling.clone();
-    miscounted["pulling"] = 0.into();
-    for (status, words) in [
-        (
-            miscounted,
-            "pulling is the number of images in phase Pulling",
-        ),
-        (status("Pulling", "aa", 2, &json!({})), "says since when"),
-        (
-            status("Succeeded", "aa", 2, &json!({})),
-            "says when (completedAt)",
-        ),
-        (
-            status("Pending", "aa", 2, &json!({"completedAt": NOW})),
-            "says when (completedAt)",
-        ),
-        (
-            status(
-                "BackOff",
-                "aa",
-                2,
-                &json!({"reason": "Registry", "message": "500"}),
-            ),
-            "nextAttemptAt",
-        ),
-        (
-            status("BackOff", "aa", 2, &json!({"nextAttemptAt": NOW})),
-            "says why",
-        ),
-        (
-            status("Pulling", "aa", 1, &json!({"startedAt": NOW})),
-            "attempts only become more",
-        ),
-        (
-            status(
-                "Succeeded",
-                "aa",
-                2,
-                &json!({"completedAt": NOW, "digest": "sha256:0"}),
-            ),
-            "should match",
-        ),
-    ] {
+    for (status, words) in backward(&pulling) {
         let said = write_status(&api, &status);
         assert!(!said.success(), "{status} was taken");
         assert!(said.stderr.contains(words), "{status}: {}", said.stderr);
     }
-    write_status(&api, &status("Failed", "aa", 2, &failed))
-        .ok()
-        .unwrap();
-    let said = write_status(&api, &pulling);
+    let failed = json!({"completedAt": NOW, "reason": "NotFound", "message": "no such image"});
+    let failed = status("Failed", "aa", 2, &failed);
+    write_status(&api, &failed).ok().unwrap();
+    let said = write_status(&api, &pulling).stderr;
     assert!(
-        said.stderr.contains("stays so until the entry is changed"),
-        "{}",
-        said.stderr
+        said.contains("stays so until the entry is changed"),
+        "{said}"
     );
     let shown = kubectl(&api, &["get", "impull", "-o", "wide"]);
     assert!(shown.contains("no such image"), "{shown}");
     // Another request for the same image begins anew.
-    write_status(&api, &status("Pending", "bb", 0, &json!({})))
-        .ok()
-        .unwrap();
+    let anew = status("Pending", "bb", 0, &json!({}));
+    write_status(&api, &anew).ok().unwrap();
     let succeeded = json!({"completedAt": NOW, "digest": DIGEST});
-    write_status(&api, &status("Succeeded", "bb", 1, &succeeded))
-        .ok()
-        .unwrap();
+    let succeeded = status("Succeeded", "bb", 1, &succeeded);
+    write_status(&api, &succeeded).ok().unwrap();
 }
 
 const UNBOUND: &str = "the token is not bound to a node";
@@ -409,68 +371,56 @@ fn asked(name: &str) -> ApiServer {
 }
 
 #[test]
-fn agent_reports_its_own_images_and_of_secrets_reads_those_of_registries_by_name() {
+fn agent_reports_on_its_own_node_and_asks_for_nothing() {
     let api = asked("api_imagepull_rights");
     let n1 = Caller::in_pod(&api, "berth-agent", "n1");
     let n2 = Caller::in_pod(&api, "berth-agent", "n2");
-    let (plain, labelled) = (report("n1", &json!({})), report("n1", &json!({"a": "b"})));
+    let plain = report("n1", &json!({}));
     let said = ask(&n2, APPLY_STATUS, &plain);
-    assert!(
-        said.contains("the agent of node n2 may write ImagePull n2 only, not n1"),
-        "{said}"
-    );
+    let words = "the agent of node n2 may write ImagePull n2 only, not n1";
+    assert!(said.contains(words), "{said}");
     n1.may(APPLY_STATUS, &plain);
     // Of what comes along with a status nothing is taken.
-    n1.may(APPLY_STATUS, &labelled);
-    let object_of_n1 = api.kubectl_json(&["get", "imagepull", "n1", "-n", NAMESPACE]);
-    let object_of_n1 = object_of_n1.unwrap();
-    assert_eq!(object_of_n1["status"]["wanted"], 1);
-    assert_eq!(object_of_n1["metadata"]["labels"], Value::Null);
-    let spec = object("n1", &json!({"nodeName": "n1", "parallelism": 8})).to_string();
-    let made = ["apply", "--server-side", "-f", "-"];
+    n1.may(APPLY_STATUS, &report("n1", &json!({"a": "b"})));
+    let words = ["get", "imagepull", "n1", "-n", NAMESPACE];
+    let written = api.kubectl_json(&words).unwrap();
+    assert_eq!(written["status"]["wanted"], 1);
+    assert_eq!(written["metadata"]["labels"], Value::Null);
     let follow = ["get", "imagepulls", "--field-selector=metadata.name=n1"];
-    let secret = |namespace: &'static str| ["get", "secret", "r", "-o", "name", "-n", namespace];
-    let (pull, ours, others) = (
-        secret("berth-pull-secrets"),
-        secret(NAMESPACE),
-        secret("default"),
-    );
-    let denied: [(&str, &[&str], &str); 7] = [
-        ("ask for images", &made, &spec),
-        ("read another's", &["get", "imagepull", "n2"], ""),
-        (
-            "remove",
-            &[
-                "delete",
-                "--raw",
-                "/apis/berth.dev/v1alpha1/namespaces/berth-system/imagepulls/n1",
-            ],
-            "",
-        ),
-        (
-            "list pull secrets",
-            &["get", "secrets", "-n", "berth-pull-secrets"],
-            "",
-        ),
-        (
-            "make a pull secret",
-            &[
-                "create",
-                "secret",
-                "generic",
-                "x",
-                "-n",
-                "berth-pull-secrets",
-            ],
-            "",
-        ),
-        ("secret of Berth's own", &ours, ""),
-        ("secret of others", &others, ""),
-    ];
-    for (case, words, input) in denied {
-        let said = ask(&n1, words, input);
-        assert!(said.contains("orbidden"), "{case}: {said}");
-    }
     n1.may(&follow, "");
-    n1.may(&pull, "");
+
+    let spec = object("n1", &json!({"nodeName": "n1", "parallelism": 8})).to_string();
+    let path = "/apis/berth.dev/v1alpha1/namespaces/berth-system/imagepulls/n1";
+    let denied: [(&[&str], &str); 3] = [
+        (&["apply", "--server-side", "-f", "-"], &spec),
+        (&["get", "imagepull", "n1"], ""),
+        (&["delete", "--raw", path], ""),
+    ];
+    for (words, input) in denied {
+        n1.may_not(words, input, "orbidden");
+    }
+    secrets(&n1);
+}
+
+/// Of secrets an agent reads those of registries, by their names.
+fn secrets(agent: &Caller<'_>) {
+    let get = |namespace: &'static str| ["get", "secret", "r", "-o", "name", "-n", namespace];
+    agent.may(&get("berth-pull-secrets"), "");
+    let make = [
+        "create",
+        "secret",
+        "generic",
+        "x",
+        "-n",
+        "berth-pull-secrets",
+    ];
+    let denied: [&[&str]; 4] = [
+        &["get", "secrets", "-n", "berth-pull-secrets"],
+        &make,
+        &get(NAMESPACE),
+        &get("default"),
+    ];
+    for words in denied {
+        agent.may_not(words, "", "orbidden");
+    }
 }
