@@ -321,6 +321,7 @@ fn agents_look_at_each_other_as_the_controllers_say_and_believe_nobody_else() {
     strangers_are_not_believed(&api, &processes, &nodes);
     keys_change(&api, &processes, &nodes);
     rights_are_enough_and_no_more(&api);
+    rosters_are_validated(&api);
 
     // A roster is remembered where the API server says nothing.
     let stored = fs::read_to_string(n1.path("state/peers.json")).unwrap();
@@ -446,6 +447,27 @@ fn keys_change(api: &ControlPlane, processes: &[Process], nodes: &[Node; 4]) {
         Err(Pending::because(format!("{more:?}")))
     });
     assert_eq!(n1.peers(api, "dead"), 0);
+}
+
+/// Whom an agent looks at is bounded, and can be reached. What the administrator writes the controllers put right again.
+fn rosters_are_validated(api: &ControlPlane) {
+    let peer = |node: u16, address: &str| json!({"node": format!("n{node}"), "rack": "a", "address": address});
+    let many: Vec<_> = (0..9).map(|node| peer(node, "10.0.0.1")).collect();
+    for (peers, because) in [
+        (json!([peer(2, "n2.example")]), "an IP address"),
+        (json!([peer(2, "010.0.0.1")]), "an IP address"),
+        (
+            json!([peer(2, "10.0.0.1"), peer(2, "10.0.0.2")]),
+            "Duplicate value",
+        ),
+        (json!(many), "must have at most 8 items"),
+    ] {
+        let fields = json!({"spec": {"peers": peers}}).to_string();
+        let words = [&patch("nodehealth", "n1", &fields)[..], &["-n", NAMESPACE]].concat();
+        let said = api.kubectl(&words).unwrap();
+        assert!(!said.success(), "{peers} was taken");
+        assert!(said.stderr.contains(because), "{peers}: {}", said.stderr);
+    }
 }
 
 /// An agent cannot choose whom it looks at; the controllers cannot make or read any other Secret, nor write reports.

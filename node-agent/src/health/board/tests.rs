@@ -160,3 +160,51 @@ fn texts_are_cut_to_what_the_api_server_takes() {
     let message = status.signals[0].message.clone().unwrap();
     assert_eq!(message.chars().count(), TEXT_LIMIT);
 }
+
+#[test]
+fn what_is_seen_of_peers_is_told_and_figures_alone_are_no_news() {
+    use proto_crd::peer::{PeerSight, PeerState, Vote, VoteReason, VoteState};
+
+    let now = Moment::now();
+    let mut board = Board::new(FEW, now);
+    board.adopt(None, &origin(), now);
+    all_good(&mut board, now);
+    let mut report = |state, lost_percent, reason| {
+        let peer = PeerSight {
+            node: "n2".into(),
+            rack: "a".into(),
+            state,
+            since: Time(now.wall),
+            lost_percent,
+            rtt_microseconds: None,
+            clock_ahead_milliseconds: None,
+        };
+        let vote = Vote {
+            state: VoteState::Given,
+            reason,
+            message: String::new(),
+            since: Time(now.wall),
+        };
+        let peers = vec![peer];
+        let mut report = board.report(now);
+        report.peers = Some(Arc::new(Sights { peers, vote }));
+        report
+    };
+    let before = report(PeerState::Alive, 0, VoteReason::Seeing);
+    let status = before.to_status(&origin(), now);
+    assert_eq!(status.peers[0].node, "n2");
+    assert_eq!(status.vote.unwrap().reason, VoteReason::Seeing);
+    for (state, lost, reason, is_news) in [
+        (PeerState::Alive, 50, VoteReason::Seeing, false),
+        (PeerState::Dead, 50, VoteReason::Seeing, true),
+        (PeerState::Alive, 0, VoteReason::GatewayNotWatched, true),
+    ] {
+        let after = report(state, lost, reason);
+        assert_eq!(
+            after.gist() != before.gist(),
+            is_news,
+            "{state:?} {reason:?}"
+        );
+    }
+    assert!(board.report(now).to_status(&origin(), now).vote.is_none());
+}
