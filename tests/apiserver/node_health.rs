@@ -112,6 +112,7 @@ impl Node {
         let (socket, kubeconfig) = (self.path("ipamd/ipamd.sock"), self.path("kubeconfig"));
         let healthz = format!("http://127.0.0.1:{}/healthz", self.port + 1);
         let metrics = format!("127.0.0.1:{}", self.port + 2);
+        let state = self.path("state");
         let args = [
             "--role=node",
             "--node",
@@ -124,6 +125,12 @@ impl Node {
             &healthz,
             "--metrics",
             &metrics,
+            // The disk and the kernel's log are the machine's, on which others work.
+            "--state",
+            text(&state),
+            "--watched-folders",
+            text(&state),
+            "--kmsg=/dev/null",
         ];
         self.spawn(api, "agent", "berth-agent", &args)
     }

@@ -7,6 +7,9 @@ use super::kinds::{KINDS, Kind, Level, classify};
 use crate::health::signal::{Signal, Trouble, Verdict};
 use crate::health::window::Window;
 
+/// How many lines of a kind are counted; more than any level. Further ones are not worth their memory.
+const ROOM: usize = 64;
+
 /// The counts.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
@@ -24,12 +27,10 @@ struct Count {
 impl Tally {
     /// Nothing has been read. A line counts for this span, or for its kind's own.
     pub(super) fn new(span: Option<Duration>) -> Self {
-        // More than the highest level are not worth their memory.
-        let most = |kind: &Kind| kind.levels.iter().map(|level| level.lines).max();
         let count = |kind: &Kind| {
             let span = span.unwrap_or(kind.span);
             Count {
-                lines: Window::new(span, most(kind).unwrap_or(1)),
+                lines: Window::new(span, ROOM),
                 span,
                 last: String::new(),
             }
@@ -90,9 +91,7 @@ fn describe(kind: &Kind, number: usize, count: &Count) -> String {
         seconds if seconds < 7200 => format!("{} min", seconds / 60),
         seconds => format!("{} h", seconds / 3600),
     };
-    // The window keeps no more than it needs.
-    let most = kind.levels.last().map_or(0, |level| level.lines);
-    let at_least = if number >= most { "at least " } else { "" };
+    let at_least = if number >= ROOM { "at least " } else { "" };
     format!(
         "the kernel's log tells of {} ({at_least}{number} in {span}), last: {}",
         kind.name, count.last
@@ -172,6 +171,23 @@ mod tests {
         ];
         for (signal, lines, expected) in table {
             assert_eq!(judged(signal, lines), expected, "{signal:?} {lines:?}");
+        }
+    }
+
+    #[test]
+    fn levels_can_be_counted_and_what_is_beyond_is_said_to_be_more() {
+        let mut levels = KINDS.iter().flat_map(|kind| kind.levels);
+        assert!(levels.all(|level| level.lines < ROOM));
+        let now = Instant::now();
+        let mut tally = Tally::new(None);
+        for (lines, said) in [(1, "(1 in 10 min)"), (999, "(at least 64 in 10 min)")] {
+            for _ in 0..lines {
+                tally.take(HUNG, Duration::ZERO, now);
+            }
+            let Finding::Bad(trouble) = tally.assess(TASK, now).finding else {
+                panic!();
+            };
+            assert!(trouble.message.contains(said), "{}", trouble.message);
         }
     }
 
