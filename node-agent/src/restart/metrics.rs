@@ -43,3 +43,27 @@ impl RestartMetrics {
         self.ended.get_or_create(&Labels { result }).inc();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_counted_by_what_they_are() {
+        let mut registry = Registry::default();
+        let metrics = RestartMetrics::register(registry.sub_registry_with_prefix("berth_agent"));
+        metrics.ended(RestartResult::refused);
+        metrics.clone().ended(RestartResult::refused);
+        metrics.ended(RestartResult::succeeded);
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"berth_agent_restarts_total{result="refused"} 2"#,
+            r#"berth_agent_restarts_total{result="succeeded"} 1"#,
+        ] {
+            assert!(text.contains(line), "wanted {line} in\n{text}");
+        }
+    }
+}
