@@ -535,7 +535,15 @@ fn a_nodes_token_leads_nothing_and_both_roles_fit_in_one_process() {
     assert_eq!(kubectl(&api, &words).trim(), "");
 
     let kubeconfig = place.kubeconfig("berth-controllers");
-    let more = ["--controllers-kubeconfig", kubeconfig.to_str().unwrap()];
+    let state = kubeconfig.with_file_name("state");
+    let more = [
+        "--controllers-kubeconfig",
+        kubeconfig.to_str().unwrap(),
+        // The disk and the kernel's log are the machine's, on which others work.
+        "--state",
+        state.to_str().unwrap(),
+        "--kmsg=/dev/null",
+    ];
     let both = place.start_as(&api, "both", "berth-agent", &more);
     wait_holder(&api, &[&both], "c1");
     wait("the node's report", &[&both], || {
