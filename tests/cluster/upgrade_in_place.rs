@@ -100,14 +100,22 @@ fn gate(object: &Value) -> (String, String) {
 /// Nobody holds the Pod, and nobody asks its node for an image.
 fn assert_given_back(cluster: &Cluster) {
     assert_eq!(gate(&object(cluster)), ("True".to_owned(), String::new()));
-    let words = ["get", "imagepull", "n1", "-n", "berth-system"];
+    let words = [
+        "get",
+        "imagepull",
+        "n1",
+        "-n",
+        "berth-system",
+        "--show-managed-fields",
+    ];
     let asked = cluster.kubectl_json(&words).unwrap();
     assert_eq!(
         asked["spec"]["images"].as_array().map_or(0, Vec::len),
         0,
         "{asked}"
     );
-    let managers = asked["metadata"].to_string();
+    let managers = asked["metadata"]["managedFields"].to_string();
+    assert!(managers.contains("\"kubectl-berth\""), "{managers}");
     assert!(!managers.contains("kubectl-berth-upgrade"), "{managers}");
 }
 
