@@ -41,6 +41,8 @@ mod node_life;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod pings;
 #[cfg(test)]
 mod pods;
