@@ -151,3 +151,14 @@ proptest! {
         prop_assert!(moved.count() <= OWN_RACK);
     }
 }
+
+/// How long a choice takes in a large cluster; `cargo test -p node-agent-peers -- --ignored --nocapture a_choice`.
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::print_stderr, reason = "a figure for people")]
+fn a_choice_for_ten_thousand_nodes() {
+    let members = cluster(&[40; 250]);
+    let begun = crate::fixture::start();
+    assert_eq!(choose(&members).len(), 10_000);
+    eprintln!("{:?}", begun.elapsed());
+}
