@@ -110,6 +110,12 @@ const RULES: &[Rule] = &[
         says: "the registry cannot be reached from the node, or the connection broke off; look at the path between them",
     },
     Rule {
+        words: &["context canceled", "context deadline exceeded"],
+        reason: PullReason::Timeout,
+        is_repeated: true,
+        says: "the runtime gave the pull up, as containerd does when nothing comes for five minutes; look why the registry is slow",
+    },
+    Rule {
         words: &[
             "401 unauthorized",
             "status 401",

@@ -50,6 +50,7 @@ fn words_of_the_runtime_have_a_meaning() {
             PullReason::Space,
             true,
         ),
+        ("context canceled".to_owned(), PullReason::Timeout, true),
         ("something new".to_owned(), PullReason::Other, true),
     ];
     for (words, reason, is_repeated) in table {
