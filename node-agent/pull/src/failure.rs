@@ -113,7 +113,7 @@ const RULES: &[Rule] = &[
         words: &["context canceled", "context deadline exceeded"],
         reason: PullReason::Timeout,
         is_repeated: true,
-        says: "the runtime gave the pull up, as containerd does when nothing comes for five minutes; look why the registry is slow",
+        says: "the runtime gave the pull up, as containerd 2 does when nothing comes for five minutes; look why the registry is slow",
     },
     Rule {
         words: &[
