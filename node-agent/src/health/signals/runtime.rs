@@ -1,15 +1,18 @@
 //! Signals `runtime` and `runtime-network`: the container runtime answers, and says that it and the Pods' network are ready. One look
 //! for both.
+//!
+//! Two questions: containerd 2 asks the network plugin (verb STATUS) before it answers `Status`, so that an address daemon that hangs
+//! keeps that answer away for longer than a look has (seen: with 2.4 and a stopped daemon). `Version` asks nobody.
 
 use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipamd_daemon::chain;
 use node_agent_cri::{CallRuntimeError, Runtime, RuntimeCondition, RuntimeStatus};
 use proto_crd::node_health::Decision;
 
 use super::Look;
-use crate::health::assess::{CORDON, PERIOD, Rule, TTL};
+use crate::health::assess::{CORDON, LOOK_DEADLINE, PERIOD, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
 
 /// The runtime.
@@ -89,29 +92,27 @@ impl Look for Source {
     const PERIOD: Duration = PERIOD;
 
     async fn look(&mut self) -> Vec<Verdict> {
-        let answer = self.runtime.status(DEADLINE).await;
+        let begun = Instant::now();
+        let answer = match self.runtime.version(DEADLINE).await {
+            Ok(_) => {
+                // The plugin waits for its daemon for three seconds.
+                let left = LOOK_DEADLINE.saturating_sub(begun.elapsed());
+                Ok(self.runtime.status(left).await)
+            }
+            Err(error) => Err(error),
+        };
         let network = assess_network(answer.as_ref().ok());
-        let sight = see(answer);
-        vec![self.course.assess(sight), network]
+        vec![self.course.assess(see(answer)), network]
     }
 }
 
-fn see(answer: Result<RuntimeStatus, CallRuntimeError>) -> Sight {
+/// What the answer to `Status` says, where the runtime answered at all.
+fn see(answer: Result<Result<RuntimeStatus, CallRuntimeError>, CallRuntimeError>) -> Sight {
     let status = match answer {
-        Ok(status) => status,
-        Err(error) => {
-            let why = chain(&error);
-            return match error {
-                CallRuntimeError::Away { .. } if is_forbidden(&why) => Sight::Blind(why),
-                CallRuntimeError::Away { .. } => Sight::Failed("away", why),
-                CallRuntimeError::Silent { .. } | CallRuntimeError::Overrun { .. } => {
-                    Sight::Failed("silent", why)
-                }
-                CallRuntimeError::Refused { .. }
-                | CallRuntimeError::NotFound { .. }
-                | CallRuntimeError::TooLong { .. } => Sight::Failed("faulty", why),
-            };
-        }
+        Ok(Ok(status)) => status,
+        // It answers; that it does not say how it is may be its network's fault, and is told as that.
+        Ok(Err(CallRuntimeError::Silent { .. })) => return Sight::Ready,
+        Ok(Err(error)) | Err(error) => return failed(&error),
     };
     match status.condition("RuntimeReady") {
         Some(condition) if condition.holds => Sight::Ready,
@@ -126,6 +127,20 @@ fn see(answer: Result<RuntimeStatus, CallRuntimeError>) -> Sight {
             "unready",
             "the runtime does not say whether it is ready".to_owned(),
         ),
+    }
+}
+
+fn failed(error: &CallRuntimeError) -> Sight {
+    let why = chain(error);
+    match error {
+        CallRuntimeError::Away { .. } if is_forbidden(&why) => Sight::Blind(why),
+        CallRuntimeError::Away { .. } => Sight::Failed("away", why),
+        CallRuntimeError::Silent { .. } | CallRuntimeError::Overrun { .. } => {
+            Sight::Failed("silent", why)
+        }
+        CallRuntimeError::Refused { .. }
+        | CallRuntimeError::NotFound { .. }
+        | CallRuntimeError::TooLong { .. } => Sight::Failed("faulty", why),
     }
 }
 
@@ -190,29 +205,52 @@ fn trouble(kind: &'static str, message: String) -> Trouble {
     }
 }
 
-fn assess_network(status: Option<&RuntimeStatus>) -> Verdict {
-    let Some(status) = status else {
-        return Verdict::unclear(NETWORK, "only the runtime says it, and it does not answer");
-    };
-    let condition = match status.condition("NetworkReady") {
-        None => {
-            return Verdict::unclear(
-                NETWORK,
-                "the runtime does not say whether the network is ready",
-            );
+fn assess_network(answer: Option<&Result<RuntimeStatus, CallRuntimeError>>) -> Verdict {
+    let (kind, message) = match answer {
+        None | Some(Err(CallRuntimeError::Away { .. })) => {
+            let why = "only the runtime says it, and it does not answer";
+            return Verdict::unclear(NETWORK, why);
         }
-        Some(condition) if condition.holds => return Verdict::good(NETWORK, "ready"),
-        Some(condition) => condition,
+        Some(Ok(status)) => match status.condition("NetworkReady") {
+            None => {
+                let why = "the runtime does not say whether the network is ready";
+                return Verdict::unclear(NETWORK, why);
+            }
+            Some(condition) if condition.holds => return Verdict::good(NETWORK, "ready"),
+            Some(condition) => (
+                "unready",
+                format!(
+                    "the runtime says that the Pods' network is not ready: {}",
+                    words(condition)
+                ),
+            ),
+        },
+        Some(Err(error @ CallRuntimeError::Silent { .. })) => (
+            "silent",
+            format!(
+                "the runtime answers, but not whether the Pods' network is ready: it waits for the network plugin ({})",
+                chain(error)
+            ),
+        ),
+        Some(Err(error)) => return Verdict::unclear(NETWORK, chain(error)),
     };
     let trouble = Trouble {
-        kind: "unready",
-        message: format!("the runtime says that the Pods' network is not ready: {}", words(condition)),
+        kind,
+        message,
         impact: "the Node is NotReady, and new Pods do not start on it; running Pods keep their network".to_owned(),
         advice: "where the signal ipamd is wrong too, that is why; else look at the configuration in /etc/cni/net.d and at \
                  kubectl -n berth-system logs POD -c conflist of this node's berth-ipamd"
             .to_owned(),
     };
-    Verdict::bad(NETWORK, "not ready", trouble)
+    Verdict::bad(
+        NETWORK,
+        if kind == "silent" {
+            "not told"
+        } else {
+            "not ready"
+        },
+        trouble,
+    )
 }
 
 #[cfg(test)]
