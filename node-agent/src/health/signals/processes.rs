@@ -1,11 +1,11 @@
 //! Signals `zombies` and `blocked`: processes that nobody reaps, and processes that the kernel does not let go. One scan for both.
 //!
-//! Only main threads are counted, so that a look of the agent's own that hangs (a thread) is none of them. A scan costs some 8 µs a
-//! process; thread by thread it would be many times that.
+//! Only main threads are counted, so that a look of the agent's own that hangs (a thread) is none of them. A scan costs some 15 µs of
+//! a busy processor for a process, nearly all of it the kernel's: 30 ms for 2,000. Thread by thread it would be many times that.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,10 +122,13 @@ fn scan(proc: &Path) -> io::Result<Scan> {
     Ok(scan)
 }
 
-/// `stat` never waits for the process, as `cmdline` does: that takes a lock which a blocked process may hold.
+/// `stat` never waits for the process, as `cmdline` does: that takes a lock which a blocked process may hold. The kernel tells it in one
+/// piece, and a second read to find the end would cost a fifth of the scan.
 fn read(process: &Path) -> Option<Stat> {
-    let file = fs::File::open(process.join("stat")).ok()?;
-    Stat::from_read(file).ok()
+    let mut line = [0; 2048];
+    let mut file = fs::File::open(process.join("stat")).ok()?;
+    let read = file.read(&mut line).ok()?;
+    Stat::from_read(&line[..read]).ok()
 }
 
 fn unclear(signal: Signal, error: &io::Error) -> Verdict {
