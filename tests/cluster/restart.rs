@@ -3,6 +3,7 @@
 //! By the Pods' own kernel and by Kubernetes' objects, never by what the agent says of itself alone.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde_json::{Value, json};
 use tests_testbed::Cluster;
@@ -253,45 +254,68 @@ fn containers_are_stopped_in_order_where_that_is_asked_for_and_at_once_otherwise
     );
 }
 
-/// Of each Pod: its name, node, hook, grace period of the request, and how many seconds its stop takes.
-const HOOKED: [(&str, &str, &str, Option<u32>, std::ops::Range<u64>); 3] = [
-    ("hook-long", "n1", "exec", None, 8..20),
-    ("hook-cut", "n2", "exec", Some(3), 3..8),
-    ("hook-sleep", "n1", "sleep", None, 4..12),
+/// A Pod with a hook, and a request for it.
+struct Hooked {
+    name: &'static str,
+    node: &'static str,
+    /// A command of eight seconds, or a sleep of four.
+    is_command: bool,
+    grace_seconds: Option<u32>,
+    /// How many seconds its stop takes.
+    takes: Range<u64>,
+}
+
+const HOOKED: [Hooked; 3] = [
+    Hooked {
+        name: "hook-long",
+        node: "n1",
+        is_command: true,
+        grace_seconds: None,
+        takes: 8..20,
+    },
+    Hooked {
+        name: "hook-cut",
+        node: "n2",
+        is_command: true,
+        grace_seconds: Some(3),
+        takes: 3..8,
+    },
+    Hooked {
+        name: "hook-sleep",
+        node: "n1",
+        is_command: false,
+        grace_seconds: None,
+        takes: 4..12,
+    },
 ];
 
 #[test]
 fn hooks_run_inside_the_grace_period_and_nothing_is_stopped_after_the_deadline() {
     let cluster = shared();
     let sleeps = json!({"exec": {"command": ["sleep", "8"]}});
-    for (name, node, hook, ..) in HOOKED {
-        let rests = json!({"sleep": {"seconds": 4}});
-        let hook = if hook == "exec" { &sleeps } else { &rests };
-        apply_pod(&cluster, name, node, &[hooked(hook)], &json!({}));
+    let rests = json!({"sleep": {"seconds": 4}});
+    for it in HOOKED {
+        let hook = if it.is_command { &sleeps } else { &rests };
+        apply_pod(&cluster, it.name, it.node, &[hooked(hook)], &json!({}));
     }
     apply_pod(&cluster, "hook-late", "n2", &[hooked(&sleeps)], &json!({}));
     let asks = json!({"httpGet": {"path": "/bye", "port": 7000}});
     let answers = "while :; do printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n' | nc -l -p 7000 >> /tmp/asked; done";
     let get = [hooked(&asks), container("listener", answers)];
     apply_pod(&cluster, "hook-get", "n2", &get, &json!({}));
-    for (name, _, _, grace, _) in HOOKED {
-        wait_ready(&cluster, name, "");
-        let grace = grace.map_or(
-            json!({}),
-            |grace| json!({"terminationGracePeriodSeconds": grace}),
-        );
-        ask(&cluster, name, name, &["app"], &quick(&grace));
+    for it in HOOKED {
+        wait_ready(&cluster, it.name, "");
+        let mut grace = json!({});
+        if let Some(seconds) = it.grace_seconds {
+            grace["terminationGracePeriodSeconds"] = seconds.into();
+        }
+        ask(&cluster, it.name, it.name, &["app"], &quick(&grace));
     }
     for name in ["hook-late", "hook-get"] {
         wait_ready(&cluster, name, "");
     }
-    ask(
-        &cluster,
-        "hook-get",
-        "hook-get",
-        &["app"],
-        &quick(&json!({})),
-    );
+    let plain = quick(&json!({}));
+    ask(&cluster, "hook-get", "hook-get", &["app"], &plain);
     let mut late = quick(&json!({}));
     late["activeDeadlineSeconds"] = 3.into();
     ask(&cluster, "hook-late", "hook-late", &["app"], &late);
@@ -300,12 +324,11 @@ fn hooks_run_inside_the_grace_period_and_nothing_is_stopped_after_the_deadline()
     let status = wait_failed(&cluster, "hook-late", "DeadlineExceeded");
     let message = text(&status["message"]);
     assert!(message.contains("nothing more is stopped"), "{status}");
-    let late = &quick(&json!({}));
-    ask(&cluster, "hook-late-again", "hook-late", &["app"], late);
-    for (name, _, _, _, seconds) in HOOKED {
-        let status = wait_succeeded(&cluster, name);
-        let took = stop_took(&cluster, &status, name);
-        assert!(seconds.contains(&took), "{name}: {took} s");
+    ask(&cluster, "hook-late-again", "hook-late", &["app"], &plain);
+    for it in HOOKED {
+        let status = wait_succeeded(&cluster, it.name);
+        let took = stop_took(&cluster, &status, it.name);
+        assert!(it.takes.contains(&took), "{}: {took} s", it.name);
     }
     wait_succeeded(&cluster, "hook-get");
     let asked = exec_in(&cluster, "hook-get", "listener", &["cat", "/tmp/asked"]);
@@ -315,7 +338,7 @@ fn hooks_run_inside_the_grace_period_and_nothing_is_stopped_after_the_deadline()
     cluster
         .kubectl(&["delete", "crst", "--all", "--wait=false"])
         .unwrap();
-    let names = HOOKED.map(|(name, ..)| format!("pod/{name}"));
+    let names = HOOKED.map(|it| format!("pod/{}", it.name));
     remove(&cluster, &names.each_ref().map(String::as_str));
     remove(&cluster, &["pod/hook-late", "pod/hook-get"]);
 }

@@ -33,6 +33,29 @@ fn kept(cluster: &Cluster) -> Result<Value, String> {
     serde_json::from_slice(&text).map_err(|error| error.to_string())
 }
 
+/// Stopped and started again while nobody can be told; told afterwards.
+fn goes_on_without_the_api_server(cluster: &mut Cluster, name: &str) {
+    begin(cluster, name);
+    cluster.set_api_server(false).unwrap();
+    wait_for("the new container being known on the node alone", || {
+        let kept = kept(cluster)?;
+        let container = &kept["status"]["containers"][0];
+        let is_news = container["newContainerID"] != ""
+            && kept["told"]["containers"][0]["newContainerID"] == "";
+        if is_news {
+            Ok(())
+        } else {
+            Err(kept.to_string())
+        }
+    });
+    // Also by an agent that never saw the request.
+    cluster
+        .signal_daemon("n1", Daemon::Agent, Signal::SIGKILL)
+        .unwrap();
+    cluster.set_api_server(true).unwrap();
+    wait_succeeded(cluster, name);
+}
+
 #[test]
 fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server() {
     let mut cluster = own("cluster-restart-outage");
@@ -77,26 +100,7 @@ fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server() {
     cluster.start_daemon("n1", Daemon::Containerd).unwrap();
     wait_succeeded(&cluster, "without-runtime");
 
-    // Stopped and started again while nobody can be told; told afterwards.
-    begin(&cluster, "without-api");
-    cluster.set_api_server(false).unwrap();
-    wait_for("the new container being known on the node alone", || {
-        let kept = kept(&cluster)?;
-        let container = &kept["status"]["containers"][0];
-        let is_news = container["newContainerID"] != ""
-            && kept["told"]["containers"][0]["newContainerID"] == "";
-        if is_news {
-            Ok(())
-        } else {
-            Err(kept.to_string())
-        }
-    });
-    // Also by an agent that never saw the request.
-    cluster
-        .signal_daemon("n1", Daemon::Agent, Signal::SIGKILL)
-        .unwrap();
-    cluster.set_api_server(true).unwrap();
-    wait_succeeded(&cluster, "without-api");
+    goes_on_without_the_api_server(&mut cluster, "without-api");
 
     for (name, before) in names.iter().zip(before) {
         assert_eq!(facts(&cluster, name), before);

@@ -1,7 +1,8 @@
 //! A Pod is made unready first and given back on every way out, and has its gate open from the start.
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests_testbed::Cluster;
+use tests_testbed::{Cluster, Daemon};
 
 use super::{
     FOREVER, apply_pod, ask, containers, object, seconds, text, wait_status, wait_succeeded,
@@ -91,4 +92,68 @@ fn pod_is_unready_first_and_given_back_at_the_end_and_when_the_request_is_delete
         &cluster,
         &["pod/drained", "pod/given-back", "containerrestart/drained"],
     );
+}
+
+/// Somebody takes the finalizer off while the agent cannot see it: what nobody gives back is given back.
+#[test]
+fn holder_that_is_gone_does_not_hold_for_ever_and_others_still_do() {
+    let mut cluster = shared();
+    let gated = json!({"readinessGates": [{"conditionType": GATE}]});
+    apply_pod(
+        &cluster,
+        "forced",
+        "n1",
+        &[container("app", FOREVER)],
+        &gated,
+    );
+    wait_ready(&cluster, "forced", "");
+    let spec = json!({"strategy": {"unreadyGracePeriodSeconds": 300, "minStartedSeconds": 1}});
+    ask(&cluster, "forced", "forced", &["app"], &spec);
+    wait_gate(&cluster, "forced", "False");
+    wait_status(&cluster, "forced", "draining", |status| {
+        status["phase"] == "Draining"
+    });
+
+    cluster
+        .signal_daemon("n1", Daemon::Agent, Signal::SIGSTOP)
+        .unwrap();
+    remove(&cluster, &["containerrestart/forced"]);
+    let none = r#"{"metadata": {"finalizers": null}}"#;
+    cluster
+        .kubectl(&["patch", "crst/forced", "--type=merge", "-p", none])
+        .unwrap();
+    // Another holder, as a release would be.
+    let holders = json!([
+        {"holder": "ContainerRestart/forced", "since": "2026-01-01T00:00:00Z"},
+        {"holder": "release/shop", "since": "2026-01-01T00:00:00Z"},
+    ]);
+    let both = json!({"status": {"conditions": [
+        {"type": GATE, "status": "False", "message": holders.to_string()},
+    ]}});
+    let words = ["patch", "pod/forced", "--subresource=status", "-p"];
+    let both = both.to_string();
+    cluster
+        .kubectl(&[&words[..], &[both.as_str()]].concat())
+        .unwrap();
+    cluster
+        .signal_daemon("n1", Daemon::Agent, Signal::SIGCONT)
+        .unwrap();
+    wait_for("the holder that is gone leaving", || {
+        let gate = condition(&cluster, "forced", GATE)?;
+        let message = text(&gate["message"]);
+        let left = message.contains("release/shop") && !message.contains("ContainerRestart");
+        if left && gate["status"] == "False" {
+            return Ok(());
+        }
+        Err(gate.to_string())
+    });
+    let free =
+        json!({"status": {"conditions": [{"type": GATE, "status": "False", "message": ""}]}});
+    let free = free.to_string();
+    cluster
+        .kubectl(&[&words[..], &[free.as_str()]].concat())
+        .unwrap();
+    wait_gate(&cluster, "forced", "True");
+    assert_eq!(containers(&cluster, "forced")["app"].restarts, 0);
+    remove(&cluster, &["pod/forced"]);
 }
