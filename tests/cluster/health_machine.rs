@@ -8,6 +8,8 @@ use std::{
     collections::BTreeMap,
     io::Write as _,
     process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -83,9 +85,12 @@ mount -n -t ext4 -o loop,errors=remount-ro /run/faults/broken.img /run/faults/br
 const ZOMBIES: &str = "setsid sh -c 'echo $$ > /run/faults/parent
 i=0; while [ $i -lt 60 ]; do sleep 0.1 & i=$((i+1)); done; exec sleep 3600' > /dev/null 2>&1 < /dev/null &";
 
-/// The limit becomes what there is. It is that of the node's own PID namespace, which has much fewer.
+/// The limit becomes what there is on the machine. It is that of the node's own PID namespace, which has fewer: it goes on.
 const EXHAUST: &str = "read -r one five fifteen threads rest < /proc/loadavg
 echo ${threads#*/} > /proc/sys/kernel/pid_max";
+
+/// Threads outside of the node that do nothing: with them the limit leaves the node numbers enough to live on.
+const CROWD: usize = 600;
 
 const FILES: &str = "echo '950 0 1000' > /run/faults/file-nr
 mount -n --bind /run/faults/file-nr /proc/sys/fs/file-nr";
@@ -94,6 +99,39 @@ mount -n --bind /run/faults/file-nr /proc/sys/fs/file-nr";
 const BLOCK: &str = "i=0; while [ $i -lt 12 ]; do
   setsid touch /var/lib/berth/agent/blocked-$i > /dev/null 2>&1 < /dev/null & i=$((i+1))
 done";
+
+/// [`CROWD`], for as long as this lives.
+struct Crowd {
+    end: Arc<(Mutex<bool>, Condvar)>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Crowd {
+    fn new() -> Self {
+        let end = Arc::new((Mutex::new(false), Condvar::new()));
+        let spawn = |_| {
+            let end = Arc::clone(&end);
+            let wait = move || {
+                let (ended, told) = &*end;
+                drop(told.wait_while(ended.lock().unwrap(), |ended| !*ended));
+            };
+            let thread = thread::Builder::new().stack_size(64 * 1024);
+            thread.spawn(wait).unwrap()
+        };
+        let threads = (0..CROWD).map(spawn).collect();
+        Self { end, threads }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        *self.end.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.end.1.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
 
 /// A file system that takes no writes: they wait, as for a disk that does not answer. It thaws when this is dropped, and also when the
 /// test is killed: what waits for it could not be ended otherwise, and would stay for ever.
@@ -209,11 +247,12 @@ fn break_everything(cluster: &Cluster, node: &Node) -> Frozen {
     for line in LINES {
         cluster.write_kernel_log("n1", line).unwrap();
     }
-    for fault in [FILL, BREAK, ZOMBIES, FILES, EXHAUST] {
+    for fault in [FILL, BREAK, ZOMBIES, FILES] {
         node.script(fault).unwrap();
     }
     let frozen = Frozen::new(&node.path("/var/lib/berth/agent"));
     node.script(BLOCK).unwrap();
+    node.script(EXHAUST).unwrap();
     frozen
 }
 
@@ -262,6 +301,7 @@ fn faults_of_the_machine_are_reported_and_taken_back() {
     set(&cluster, &[&span, folders]);
     wait_each(&cluster, "Healthy", |_| true);
 
+    let crowd = Crowd::new();
     let frozen = break_everything(&cluster, node);
     let set_after = wait_each(&cluster, "Unhealthy", is_told);
     // Its disk hangs all the time, and it told all of this.
@@ -273,6 +313,7 @@ fn faults_of_the_machine_are_reported_and_taken_back() {
     );
 
     mend_everything(node, frozen);
+    drop(crowd);
     let cleared_after = wait_each(&cluster, "Healthy", |_| true);
     assert_eq!(restarts(&cluster), 0);
     for (name, set) in set_after {
