@@ -20,7 +20,7 @@ use crate::site::{own, pod_spec, wait_ready};
 const DEADLINE: Duration = Duration::from_secs(240);
 
 /// How long a flap counts here; as shipped, ten minutes.
-const FLAP_WINDOW: &str = "BERTH_AGENT_FLAP_WINDOW=60s";
+const FLAP_WINDOW: &str = "BERTH_AGENT_FLAP_WINDOW=180s";
 
 /// The name server that is dead, and then is not.
 const NAME_SERVER: &str = "127.0.0.53";
