@@ -140,7 +140,12 @@ impl ContainerReports {
         let here: BTreeSet<&str> = pods.iter().map(|pod| pod.uid()).collect();
         looked.retain(|uid, _| here.contains(uid.as_str()));
         let mut done = true;
+        // It would say no more of the others, and each would wait for its deadline.
+        let mut runtime_says_nothing = false;
         for pod in pods.iter().filter(|pod| asks(pod).is_some()) {
+            if runtime_says_nothing && asks(pod) == Some(true) {
+                continue;
+            }
             let version = pod.metadata.resource_version.clone().unwrap_or_default();
             if looked.get(pod.uid()) == Some(&version) {
                 continue;
@@ -153,10 +158,7 @@ impl ContainerReports {
                     done = false;
                     let pod = format!("{}/{}", pod.namespace(), pod.name());
                     warn!(pod, error = %chain(&error), "a Pod's containers are not reported; trying again");
-                    if matches!(error, ReportContainersError::Look(_)) {
-                        // It would say no more of the others, and each would wait for its deadline.
-                        break;
-                    }
+                    runtime_says_nothing |= matches!(error, ReportContainersError::Look(_));
                 }
             }
         }

@@ -6,6 +6,7 @@ use tests_testbed::{ApiServer, Output};
 
 use crate::shipped::{defined, kubectl, patch};
 
+mod reports;
 mod rights;
 
 const KIND: &str = "containerrestart";

@@ -134,8 +134,24 @@ fn assert_only_changed(before: &Shop, after: &Shop, name: &str) {
 fn berth(cluster: &Cluster, words: &[&str], code: i32) -> String {
     let said: Output = cluster.kubectl_berth(words).unwrap();
     let all = format!("{}{}", said.stdout, said.stderr);
-    assert_eq!(said.status.code(), Some(code), "{words:?}: {all}");
+    if said.status.code() != Some(code) {
+        let status = said.status;
+        panic!("{words:?} ended with {status}: {all}\n{}", agent(cluster));
+    }
     all
+}
+
+/// What the agent says.
+fn agent(cluster: &Cluster) -> String {
+    let words = [
+        "logs",
+        "daemonset/berth-agent",
+        "-n",
+        "berth-system",
+        "--tail=60",
+    ];
+    let said = cluster.kubectl(&words);
+    said.unwrap_or_else(|error| format!("{error:#}"))
 }
 
 fn upgrade(cluster: &Cluster, image: &str, more: &[&str], code: i32) -> String {

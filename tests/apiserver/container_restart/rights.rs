@@ -231,7 +231,7 @@ const POD: &[Row] = &[
     (Who::Operator, On::Object, IMAGE, Some(FORBIDDEN)),
 ];
 
-fn pod(name: &str, node: &str) -> Value {
+pub(super) fn pod(name: &str, node: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
