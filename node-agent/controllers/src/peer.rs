@@ -110,7 +110,7 @@ impl Peers {
                 tokio::select! {
                     // The world's owner goes only when the reign is over.
                     _ = changes.changed() => {}
-                    () = reign.until(began + IDLE_TICK) => {}
+                    () = reign.until(key_due.min(began + IDLE_TICK)) => {}
                 }
             }
         }
