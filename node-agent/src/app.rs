@@ -4,6 +4,8 @@
 //! once; a report that was not written yet is written by the next process, and a leader gives its Lease up. One thread runs
 //! all of it.
 
+mod api;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +15,12 @@ use ipamd_daemon::http::{HttpContent, HttpServer};
 use ipamd_daemon::readiness::{Readiness, ReadinessWatch, Ready};
 use ipamd_daemon::signal::spawn_signals;
 use ipamd_daemon::{Tasks, chain};
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use node_agent_controllers::{Controllers, spawn_controllers};
 use node_agent_cri::Runtime;
 use tracing::{debug, error, info, warn};
 
+use self::api::{API_DEADLINE, SILENCE_DEADLINE, api_config};
 use crate::args::Args;
 use crate::containers::{ContainerReports, spawn_container_reports};
 use crate::health::{Health, Place, Writer, spawn_health};
@@ -33,13 +35,6 @@ use crate::restart::{Restarts, spawn_restarts};
 
 /// Only a write of the controllers, and the Lease.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
-
-/// An API server that takes longer is away.
-const API_DEADLINE: Duration = Duration::from_secs(15);
-
-/// A watch is told something every 60 to 75 seconds (bookmarks): one that is silent for longer has lost its connection. Single
-/// calls of the controllers have deadlines of their own.
-const SILENCE_DEADLINE: Duration = Duration::from_secs(90);
 
 /// Runs the agent until it is told to end, or a part of it ends by itself.
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -200,27 +195,4 @@ fn read_boot_id(path: &Path) -> Result<String> {
     let id = text.trim();
     ensure!(!id.is_empty(), "the boot id in {} is empty", path.display());
     Ok(id.to_owned())
-}
-
-async fn api_config(kubeconfig: Option<&Path>, silence: Duration) -> Result<Config> {
-    let mut config = match kubeconfig {
-        None => Config::incluster().context(
-            "reading what Kubernetes gives to a Pod (environment and the token's volume); outside of a Pod give --kubeconfig",
-        )?,
-        Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("reading {}", path.display()))?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                .await
-                .with_context(|| format!("reading {}", path.display()))?
-        }
-    };
-    config.connect_timeout = Some(API_DEADLINE);
-    config.read_timeout = Some(silence);
-    config.write_timeout = Some(API_DEADLINE);
-    // Else the time that a connection was idle would count.
-    config.reset_reader_on_write = true;
-    // Who writes waits and tries again by a rule of its own.
-    config.default_retry = false;
-    Ok(config)
 }
