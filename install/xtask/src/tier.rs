@@ -228,6 +228,7 @@ fn containerd(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flaky>> {
             clean: &|| Ok(()),
             rest,
             budget: CONTAINERD_BUDGET,
+            at_once: 2,
             evidence: &evidence(workspace),
         };
         flaky.extend(suite.run()?);

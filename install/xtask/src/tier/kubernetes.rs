@@ -51,6 +51,7 @@ pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Fl
             clean: &|| Ok(()),
             rest,
             budget: APISERVER_BUDGET,
+            at_once: 3,
             evidence: &evidence(workspace),
         };
         flaky.extend(suite.run()?);
@@ -86,6 +87,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
             clean: &|| clean(workspace),
             rest,
             budget: CLUSTER_BUDGET,
+            at_once: 3,
             evidence: &evidence(workspace),
         };
         flaky.extend(suite.run()?);

@@ -33,6 +33,8 @@ pub(super) struct Suite<'a> {
     /// Words for the program.
     pub(super) rest: &'a [String],
     pub(super) budget: Duration,
+    /// Tests that run at once: two cores carry few daemons, but what a test does is mostly to wait.
+    pub(super) at_once: usize,
     /// Where failed runs save what they saw; a second run has a folder of its own beside it.
     pub(super) evidence: &'a Path,
 }
@@ -41,8 +43,8 @@ impl Suite<'_> {
     /// Runs the program, and each failed test once more; those that passed then.
     pub(super) fn run(&self) -> Result<Vec<Flaky>> {
         let mut command = (self.command)(self.evidence)?;
-        // Two at once: two cores carry few daemons.
-        command.arg("--test-threads=2").args(self.rest);
+        let threads = format!("--test-threads={}", self.at_once);
+        command.arg(threads).args(self.rest);
         let done = run_and_keep(self.what, &mut command, self.budget);
         (self.clean)()?;
         let (status, output) = done?;
