@@ -18,6 +18,12 @@ mod unready;
 /// Ends at once when it is told to.
 const FOREVER: &str = "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done";
 
+/// Notes the first line of each request, and answers it: not before it was asked.
+const LISTENER: &str = r#"
+echo 'read -r line; echo "$line" >> /tmp/asked; printf "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"' > /tmp/answer
+exec nc -ll -p 7000 -e sh /tmp/answer
+"#;
+
 /// What a Pod is, as its own kernel and Kubernetes say it.
 #[derive(Debug, PartialEq, Eq)]
 struct Facts {
@@ -300,8 +306,9 @@ fn hooks_run_inside_the_grace_period_and_nothing_is_stopped_after_the_deadline()
     }
     apply_pod(&cluster, "hook-late", "n2", &[hooked(&sleeps)], &json!({}));
     let asks = json!({"httpGet": {"path": "/bye", "port": 7000}});
-    let answers = "while :; do printf 'HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\n\\r\\n' | nc -l -p 7000 >> /tmp/asked; done";
-    let get = [hooked(&asks), container("listener", answers)];
+    let mut listener = container("listener", LISTENER);
+    listener["readinessProbe"] = json!({"tcpSocket": {"port": 7000}, "periodSeconds": 1});
+    let get = [hooked(&asks), listener];
     apply_pod(&cluster, "hook-get", "n2", &get, &json!({}));
     for it in HOOKED {
         wait_ready(&cluster, it.name, "");
