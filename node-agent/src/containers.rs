@@ -18,7 +18,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 use proto_crd::names;
 use serde_json::json;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 mod plan;
 
@@ -103,17 +103,9 @@ pub(crate) fn spawn_container_reports(tasks: &Tasks, reports: ContainerReports) 
         let mut changes = reports.pods.changes();
         let mut looked = BTreeMap::new();
         loop {
-            let again = if reports.pass(&mut looked).await {
-                None
-            } else {
-                Some(AGAIN)
-            };
-            let retry = async {
-                match again {
-                    Some(again) => tokio::time::sleep(again).await,
-                    None => std::future::pending().await,
-                }
-            };
+            // What failed is tried again; what has not changed since it was told costs nothing.
+            reports.pass(&mut looked).await;
+            let retry = tokio::time::sleep(AGAIN);
             tokio::select! {
                 () = token.cancelled() => return,
                 told = changes.changed() => if told.is_err() {
@@ -134,12 +126,11 @@ pub(crate) fn spawn_container_reports(tasks: &Tasks, reports: ContainerReports) 
 type Looked = BTreeMap<String, String>;
 
 impl ContainerReports {
-    /// Looks at every Pod that has changed. Answers whether all are told.
-    async fn pass(&self, looked: &mut Looked) -> bool {
+    /// Looks at every Pod that has changed.
+    async fn pass(&self, looked: &mut Looked) {
         let pods = self.pods.all();
         let here: BTreeSet<&str> = pods.iter().map(|pod| pod.uid()).collect();
         looked.retain(|uid, _| here.contains(uid.as_str()));
-        let mut done = true;
         // It would say no more of the others, and each would wait for its deadline.
         let mut runtime_says_nothing = false;
         for pod in pods.iter().filter(|pod| asks(pod).is_some()) {
@@ -155,14 +146,12 @@ impl ContainerReports {
                     looked.insert(pod.uid().to_owned(), version);
                 }
                 Err(error) => {
-                    done = false;
                     let pod = format!("{}/{}", pod.namespace(), pod.name());
                     warn!(pod, error = %chain(&error), "a Pod's containers are not reported; trying again");
                     runtime_says_nothing |= matches!(error, ReportContainersError::Look(_));
                 }
             }
         }
-        done
     }
 
     async fn report(&self, pod: &Arc<LeanPod>) -> Result<(), ReportContainersError> {
@@ -210,10 +199,11 @@ impl ContainerReports {
                 info!(pod = name, "containers reported");
                 Ok(())
             }
-            // It is gone, or another one of its name: the watch tells of that too.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                debug!(
+            // The watch tells of that too. What conflicts is tried again.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                info!(
                     pod = name,
+                    message = status.message,
                     "the Pod has gone before its containers were reported"
                 );
                 Ok(())

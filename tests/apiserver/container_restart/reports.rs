@@ -84,6 +84,18 @@ fn a_pod_that_does_not_ask_loses_its_report_and_one_that_asks_is_told_nothing_un
         Err(Pending(log))
     });
     waited.unwrap();
+    // Who asks no more is told of by the watch.
     assert_eq!(told(&api, "asks"), "{}");
+    let no_more = "berth.dev/report-containers=false";
+    kubectl(&api, &["annotate", "--overwrite", "pod", "asks", no_more]);
+    let waited = wait_patiently(
+        "the other report being taken away",
+        DEADLINE,
+        || match told(&api, "asks") {
+            Value::Null => Ok(()),
+            other => Err(Pending(format!("{other}: {}", agent.log_tail()))),
+        },
+    );
+    waited.unwrap();
     assert_eq!(told(&api, "elsewhere"), "{}");
 }
