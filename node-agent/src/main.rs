@@ -7,6 +7,7 @@ mod health;
 mod locked;
 mod lost;
 mod metrics;
+mod paced;
 mod peers;
 mod pods;
 mod privilege;

@@ -4,19 +4,18 @@
 //! moment is not lost between two looks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipamd_daemon::Tasks;
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tokio_stream::StreamExt as _;
 use tracing::{debug, warn};
+
+use crate::paced::Paced;
 
 /// Objects of one answer of a list: a node has some hundred Pods at most.
 const PAGE: u32 = 100;
@@ -259,13 +258,12 @@ pub(crate) fn spawn_pods(tasks: &Tasks, client: Client, node: &str) -> Pods {
 }
 
 async fn follow(client: Client, config: Config, told: &Mutex<Told>, changes: &watch::Sender<u64>) {
-    let events = watcher(Api::<LeanPod>::all(client), config).default_backoff();
-    let mut events = pin!(events);
+    let mut events = Paced::new(watcher(Api::<LeanPod>::all(client), config));
     let mut is_failing = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                is_failing = false;
+                is_failing &= matches!(event, Event::Init);
                 told.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .apply(event);

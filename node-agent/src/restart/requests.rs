@@ -1,19 +1,17 @@
 //! The requests for Pods of this node, as a watch tells them. A view may be old: every write names the version it was decided on.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipamd_daemon::Tasks;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
 use proto_crd::container_restart::ContainerRestart;
 use tokio::sync::watch;
-use tokio_stream::StreamExt as _;
 use tracing::{debug, warn};
 
 use super::request::Request;
+use crate::paced::Paced;
 
 /// Objects of one answer of a list.
 const PAGE: u32 = 100;
@@ -141,13 +139,12 @@ pub(super) fn spawn_requests(tasks: &Tasks, client: Client, node: &str) -> Reque
 }
 
 async fn follow(client: Client, config: Config, told: &Mutex<Told>, changes: &watch::Sender<u64>) {
-    let events = watcher(Api::<ContainerRestart>::all(client), config).default_backoff();
-    let mut events = pin!(events);
+    let mut events = Paced::new(watcher(Api::<ContainerRestart>::all(client), config));
     let mut is_failing = false;
     while let Some(event) = events.next().await {
         match event {
             Ok(event) => {
-                is_failing = false;
+                is_failing &= matches!(event, Event::Init);
                 let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
                 told.apply(&event);
                 drop(told);
