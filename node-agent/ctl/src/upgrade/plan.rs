@@ -13,8 +13,9 @@ use super::pull::Pulled;
 use super::verify::{Before, Judged, is_patched};
 use crate::running::{GateSeen, RunningPod};
 
-/// How long the node's agent may take to report the containers of a Pod, and kubelet to see that the last holder has left.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the node's agent may take to report the containers of a Pod, and kubelet to see that the last holder has left: a watch whose
+/// connection was lost without a word is noticed after 90 s.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is wanted.
 #[derive(Clone, Debug)]

@@ -380,12 +380,12 @@ fn rows_of_what_is_not_begun() {
 }
 
 #[test]
-fn agent_that_reports_nothing_is_waited_for_a_minute_and_the_pod_is_not_touched() {
+fn agent_that_reports_nothing_is_waited_for_two_minutes_and_the_pod_is_not_touched() {
     let mut world = World::new(|pod, _| pod.facts = None);
     world.assert("wait for the node's agent");
-    world.second = 59;
+    world.second = 119;
     world.assert("wait for the node's agent");
-    world.second = 60;
+    world.second = 120;
     world.assert("unknown the agent of node n1 does not report");
     assert!(!world.upgrade.holds());
 }
@@ -491,6 +491,6 @@ fn pod_that_others_hold_too_has_succeeded_and_says_who_holds_it() {
     // Nobody holds it, and kubelet does not call it ready: that is for people.
     world.release();
     world.assert("wait for kubelet to call the Pod ready");
-    world.second = 90;
+    world.second = 150;
     world.assert("unknown the new containers are ready");
 }
