@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use ipamd_daemon::{Tasks, uds};
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::codegen::{BoxFuture, Service};
 use tonic::server::Grpc;
-use tonic::Status;
 use tonic_prost::ProstCodec;
 
 use super::*;
