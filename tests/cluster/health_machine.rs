@@ -81,9 +81,11 @@ const BREAK: &str = "mount -n -o remount,abort /run/faults/broken || true
 const MEND: &str = "umount -n /run/faults/broken
 mount -n -t ext4 -o loop,errors=remount-ro /run/faults/broken.img /run/faults/broken";
 
-/// A parent that does not reap.
-const ZOMBIES: &str = "setsid sh -c 'echo $$ > /run/faults/parent
-i=0; while [ $i -lt 60 ]; do sleep 0.1 & i=$((i+1)); done; exec sleep 3600' > /dev/null 2>&1 < /dev/null &";
+/// A parent that does not reap: what a shell has ended meanwhile it would, so that its children end when it is no shell any more.
+const ZOMBIES: &str = "mkfifo /run/faults/gate
+setsid sh -c 'echo $$ > /run/faults/parent
+exec 3<> /run/faults/gate 4< /run/faults/gate
+i=0; while [ $i -lt 60 ]; do cat <&4 3>&- 4>&- & i=$((i+1)); done; exec sleep 3600 3>&- 4>&-' > /dev/null 2>&1 < /dev/null &";
 
 /// The limit becomes what there is on the machine. It is that of the node's own PID namespace, which has fewer: it goes on.
 const EXHAUST: &str = "read -r one five fifteen threads rest < /proc/loadavg
