@@ -7,7 +7,6 @@ mod health;
 mod locked;
 mod lost;
 mod metrics;
-mod paced;
 mod peers;
 mod pods;
 mod privilege;

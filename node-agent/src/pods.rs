@@ -11,11 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
+use node_agent_controllers::Paced;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{debug, warn};
-
-use crate::paced::Paced;
 
 /// Objects of one answer of a list: a node has some hundred Pods at most.
 const PAGE: u32 = 100;

@@ -5,10 +5,13 @@
 //! controller has no other way. Crashing at any step, or two leaders for a moment, leaves nothing half done that the next pass does
 //! not finish.
 
+mod cache;
 mod claim;
 mod election;
+mod follow;
 mod lean;
 mod metrics;
+mod paced;
 mod peer;
 mod pool;
 mod read;
@@ -29,6 +32,7 @@ use tracing::info;
 use claim::Claims;
 use election::Election;
 pub use metrics::ControllersMetrics;
+pub use paced::Paced;
 use peer::Peers;
 use pool::Pools;
 use read::Reader;

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipamd_daemon::Tasks;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
+use node_agent_controllers::Paced;
 use proto_crd::container_restart::ContainerRestart;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use super::request::Request;
-use crate::paced::Paced;
 
 /// Objects of one answer of a list.
 const PAGE: u32 = 100;

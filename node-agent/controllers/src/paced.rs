@@ -42,15 +42,23 @@ impl Row {
 }
 
 /// The events of a watch; after a failure the next try is put off.
-pub(crate) struct Paced<S> {
+pub struct Paced<S> {
     events: Pin<Box<S>>,
     row: Row,
     has_failed: bool,
 }
 
+impl<S> std::fmt::Debug for Paced<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Paced")
+            .field("row", &self.row)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<K, S: Stream<Item = Result<Event<K>, Error>>> Paced<S> {
     /// Of this watch.
-    pub(crate) fn new(events: S) -> Self {
+    pub fn new(events: S) -> Self {
         Self {
             events: Box::pin(events),
             row: Row::default(),
@@ -62,7 +70,7 @@ impl<K, S: Stream<Item = Result<Event<K>, Error>>> Paced<S> {
     ///
     /// # Cancellation
     /// Safe: a pause that was cut short begins anew.
-    pub(crate) async fn next(&mut self) -> Option<Result<Event<K>, Error>> {
+    pub async fn next(&mut self) -> Option<Result<Event<K>, Error>> {
         if self.has_failed
             && let Some(pause) = self.row.pause(chance())
         {
