@@ -44,6 +44,9 @@ pub struct Operation {
     /// What must be the same afterwards.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<Identity>,
+    /// Its traffic was not led away in time, and that is to be no obstacle.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forced: bool,
     /// Why it was given up; the Pod serves, and is left alone until somebody decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -205,6 +208,7 @@ mod tests {
             before: BTreeMap::new(),
             restart: Vec::new(),
             identity: None,
+            forced: false,
             failure: None,
         }
     }

@@ -134,8 +134,8 @@ pub enum Deed {
     DeletePod {
         /// Which.
         pod: Basis,
-        /// Whether it may be in service: its gate is looked at again first.
-        serving: bool,
+        /// Whether it was led out of service first: its gate must be False at that moment.
+        drained: bool,
     },
     /// Writes the annotations of a Pod: the operation, the release's id, and the finalizers expected.
     Stamp {

@@ -3,10 +3,17 @@
 //! Always holds: nothing is decided from memory, only from the Pod, its annotation and what is said of its endpoint, its
 //! images and its restarts. Every Pod that waits says for whom.
 
+mod signals;
+mod step;
+mod verify;
+mod write;
+
 use proto_crd::pod_containers::PodContainers;
 use proto_crd::time::Timestamp;
 
 use crate::operation::Operation;
+
+pub use step::{Goal, Look, Next, Step, step};
 
 /// A Pod as it is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +24,10 @@ pub struct PodView {
     pub uid: String,
     /// Its version.
     pub version: String,
+    /// The generation of its spec.
+    pub generation: i64,
+    /// The generation of the spec that kubelet's status is of; nothing: kubelet does not say (before 1.34).
+    pub observed_generation: Option<i64>,
     /// Its number, where its name is `SET-ORDINAL` of the set that looks at it.
     pub ordinal: Option<u32>,
     /// When it was made.
@@ -115,6 +126,8 @@ pub struct Condition {
 pub struct Container {
     /// Its name.
     pub name: String,
+    /// Whether it is one of `initContainers` that runs on: the agent says nothing of it.
+    pub sidecar: bool,
     /// Its image, as the Pod's spec says.
     pub image: String,
     /// The id of what runs or ran last, without the runtime's name before it; nothing: none did.

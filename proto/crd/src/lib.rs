@@ -8,6 +8,7 @@ pub mod claim;
 pub mod condition;
 pub mod container_restart;
 pub mod image_pull;
+pub mod in_place_set;
 pub mod names;
 pub mod node_health;
 pub mod peer;
@@ -23,6 +24,7 @@ use serde_json::Value;
 use crate::claim::Claim;
 use crate::container_restart::ContainerRestart;
 use crate::image_pull::ImagePull;
+use crate::in_place_set::InPlaceSet;
 use crate::node_health::NodeHealth;
 use crate::pool::Pool;
 
@@ -32,6 +34,7 @@ pub fn manifests() -> Vec<(String, Value)> {
         Claim::crd(),
         ContainerRestart::crd(),
         ImagePull::crd(),
+        InPlaceSet::crd(),
         NodeHealth::crd(),
         Pool::crd(),
     ]
@@ -83,6 +86,7 @@ mod tests {
                 "claims.berth.dev.yaml",
                 "containerrestarts.berth.dev.yaml",
                 "imagepulls.berth.dev.yaml",
+                "inplacesets.berth.dev.yaml",
                 "nodehealths.berth.dev.yaml",
                 "pools.berth.dev.yaml"
             ]

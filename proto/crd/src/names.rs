@@ -121,3 +121,31 @@ pub const PEERS_NEXT_SINCE_ANNOTATION: &str = "berth.dev/next-since";
 
 /// Label of a Node: nothing of Berth's runs there.
 pub const EXCLUDED_LABEL: &str = "berth.dev/excluded";
+
+/// Label of a Pod of an `InPlaceSet`: its revision, by its hash.
+pub const REVISION_LABEL: &str = "controller-revision-hash";
+
+/// Label of a Pod of an `InPlaceSet`: its ordinal.
+pub const POD_INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
+
+/// Annotation of a Pod of an `InPlaceSet`: how far its upgrade is, as JSON; none, where none is under way.
+pub const LOSSLESS_ANNOTATION: &str = "berth.dev/lossless";
+
+/// Annotation of a Pod of an `InPlaceSet`: the release that touched it last.
+pub const RELEASE_ANNOTATION: &str = "berth.dev/release";
+
+/// Annotation of an `InPlaceSet`'s template: another value restarts all containers in place.
+pub const RESTARTED_AT_ANNOTATION: &str = "berth.dev/restarted-at";
+
+/// Annotation of a Pod: the finalizers that those who send traffic to it are expected to put there, as a JSON list. Written when
+/// the Pod is made.
+pub const PROTECTIONS_ANNOTATION: &str = "berth.dev/protections";
+
+/// What the name of a finalizer begins with that says: somebody sends traffic to this Pod.
+pub const PROTECTION_PREFIX: &str = "protection.berth.dev/";
+
+/// Finalizer of a Pod: it is a ready endpoint of a Service.
+pub const ENDPOINTS_PROTECTION: &str = "protection.berth.dev/endpoints";
+
+/// Annotation of what the controllers wrote: the term of the leader that did so last.
+pub const TERM_ANNOTATION: &str = "berth.dev/term";

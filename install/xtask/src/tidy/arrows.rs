@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "node-agent-controllers",
         &[
+            "node-agent-inplace",
             "node-agent-peers",
             "ipamd-core",
             "ipamd-daemon",
@@ -60,14 +61,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("node-agent-peers", &[]),
     ("node-agent-pull", &["proto-crd"]),
     ("node-agent-restart", &["proto-crd"]),
+    ("node-agent-inplace", &["node-agent-restart", "proto-crd"]),
     (
         "node-agent-ctl",
-        &["node-agent-restart", "proto-crd", "proto-ipam", "proto-ids"],
+        &[
+            "node-agent-inplace",
+            "node-agent-restart",
+            "proto-crd",
+            "proto-ipam",
+            "proto-ids",
+        ],
     ),
     ("install-init", &["cni-spec", "proto-ids"]),
     ("xtask", &["tests-testbed", "proto-crd"]),
     ("tests-testbed", &[]),
     ("tests-cri", &["tests-testbed"]),
+    ("tests-fake-node", &["tests-testbed", "proto-crd"]),
     (
         "tests",
         &[
@@ -79,7 +88,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tests-cri",
         ],
     ),
-    ("tests-benches", &["tests-testbed", "ipamd-core"]),
+    (
+        "tests-benches",
+        &["tests", "tests-cri", "tests-testbed", "ipamd-core"],
+    ),
 ];
 
 /// Crates that must never be named in the manifest of a crate of ours.
@@ -96,6 +108,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("node-agent-peers", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-pull", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-restart", &["tokio", "kube", "k8s-cri"]),
+    ("node-agent-inplace", &["tokio", "kube", "k8s-cri"]),
     ("install-init", &["tokio", "kube"]),
     ("tests", &["kube-runtime", "rtnetlink", "netlink-sys"]),
     ("tests-testbed", &["rtnetlink", "netlink-sys"]),
