@@ -27,6 +27,7 @@ use crate::reign::Reign;
 use crate::world::WorldHandle;
 use crate::write::{Basis, WriteError, WriteKind, Writer};
 use decide::Deed;
+use owner::OwnerKind;
 use plan::{Live, Memory, Moment, Plan};
 pub(crate) use view::ClaimView;
 
@@ -160,15 +161,21 @@ impl Claims {
             deed,
             Deed::Release { .. } | Deed::Unrelease | Deed::Discard { .. }
         );
-        if let Some((key, _)) = binding.filter(|_| is_of_owner).and_then(plan::asked)
-            && !live.sets.contains_key(&key)
+        let asked = binding.filter(|_| is_of_owner).and_then(plan::asked);
+        let is_in_place = matches!(asked, Some(((OwnerKind::InPlaceSet, _), _)));
+        if let Some((owner, _)) = asked
+            && !live.sets.contains_key(&owner)
         {
-            let set = self.reader.set(&key.0, &key.1).await?;
-            live.sets.insert(key, set);
+            let (kind, (namespace, name)) = &owner;
+            let set = match kind {
+                OwnerKind::StatefulSet => self.reader.set(namespace, name).await?,
+                OwnerKind::InPlaceSet => self.reader.in_place_set(namespace, name).await?,
+            };
+            live.sets.insert(owner, set);
         }
         let is_of_pod = matches!(deed, Deed::Discard { .. });
         if let Some(key) = binding
-            .filter(|binding| is_of_pod && binding.is_attached)
+            .filter(|binding| is_of_pod && binding.is_attached || is_in_place)
             .and_then(|binding| binding.pod.clone())
             && !live.pods.contains_key(&key)
         {

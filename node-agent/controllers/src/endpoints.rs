@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::world::Key;
 
 /// Label of a slice: the Service it is of.
-const SERVICE_LABEL: &str = "kubernetes.io/service-name";
+pub(crate) const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 /// An `EndpointSlice` as it is read: no ports, zones or hints.
 #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
@@ -282,7 +282,10 @@ mod tests {
         assert_eq!(sight(namesake, &named), Sight::Nowhere);
 
         let by_hand = json!([{"addresses": ["10.0.0.5"], "conditions": ready}]);
-        assert_eq!(sight(earlier, std::slice::from_ref(&by_hand)), Sight::Served);
+        assert_eq!(
+            sight(earlier, std::slice::from_ref(&by_hand)),
+            Sight::Served
+        );
         let other = Backend {
             addresses: &[],
             ..pod()

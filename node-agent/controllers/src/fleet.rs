@@ -137,6 +137,16 @@ impl Fleet {
     pub(crate) const fn slices(&self) -> &BTreeMap<Key, Arc<SliceView>> {
         self.slices.items()
     }
+
+    /// Takes what a watch says. Answers whether anything that is kept is different now.
+    pub(crate) fn take_pod(&mut self, event: Event<(Key, Arc<LeanPod>)>) -> bool {
+        self.pods.apply(event)
+    }
+
+    /// Takes what a watch says. Answers whether anything that is kept is different now.
+    pub(crate) fn take_slice(&mut self, event: Event<(Key, Arc<SliceView>)>) -> bool {
+        self.slices.apply(event)
+    }
 }
 
 /// A fleet that is kept up to date by [`FleetWatch::run`]. Clones are the same one.
@@ -194,7 +204,7 @@ impl FleetWatch {
         let take_pod = |event: Event<LeanPod>| {
             let event = kept(event, |pod| (pod.key(), Arc::new(pod.trimmed())));
             if let Some(event) = sifted(event, |pod| pod.is_of_interest()) {
-                self.note(|fleet| fleet.pods.apply(event));
+                self.note(|fleet| fleet.take_pod(event));
             }
         };
         let take_slice = |event: Event<LeanSlice>| {
@@ -202,7 +212,7 @@ impl FleetWatch {
                 let key = (slice.namespace().unwrap_or_default(), slice.name_any());
                 (key, Arc::new(slice.into()))
             });
-            self.note(|fleet| fleet.slices.apply(event));
+            self.note(|fleet| fleet.take_slice(event));
         };
         tokio::join!(
             follow("pods", pods, &self.metrics, take_pod),

@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Node;
 use kube::Resource;
 use kube::core::ObjectMeta;
+use proto_crd::in_place_set::InPlaceSet;
 use proto_crd::names;
 use proto_crd::node_health::NodeHealth;
 use proto_crd::peer::Peer;
@@ -148,19 +149,62 @@ struct LeanOrdinals {
     start: i64,
 }
 
-/// The Pods that a `StatefulSet` wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An `InPlaceSet` as it is read: not its template, and not its status, which changes all the time.
+#[derive(Resource, Clone, Debug, Serialize, Deserialize)]
+#[resource(inherit = InPlaceSet)]
+pub(crate) struct LeanInPlaceSet {
+    metadata: ObjectMeta,
+    #[serde(default)]
+    spec: LeanInPlaceSetSpec,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanInPlaceSetSpec {
+    replicas: Option<i64>,
+    #[serde(default)]
+    pods_to_delete: Option<Vec<String>>,
+}
+
+/// The Pods that a `StatefulSet` or an `InPlaceSet` wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SetView {
     /// The first ordinal.
     pub(crate) start: i64,
     /// How many.
     pub(crate) replicas: i64,
+    /// Ordinals that are passed over: they go first when there are to be fewer.
+    pub(crate) without: Vec<i64>,
 }
 
 impl SetView {
-    /// Whether it wants a Pod of this ordinal.
-    pub(crate) fn wants(self, ordinal: i64) -> bool {
-        (self.start..self.start.saturating_add(self.replicas)).contains(&ordinal)
+    /// Whether it wants a Pod of this ordinal: one of the first that are not passed over.
+    pub(crate) fn wants(&self, ordinal: i64) -> bool {
+        let (from, without) = (self.start, &self.without);
+        let passed = without.iter().filter(|it| (from..ordinal).contains(it));
+        let passed = i64::try_from(passed.count()).unwrap_or(i64::MAX);
+        let end = from.saturating_add(self.replicas).saturating_add(passed);
+        (from..end).contains(&ordinal) && !without.contains(&ordinal)
+    }
+}
+
+impl From<&LeanInPlaceSet> for SetView {
+    fn from(set: &LeanInPlaceSet) -> Self {
+        let name = set.metadata.name.as_deref().unwrap_or_default();
+        let named = set.spec.pods_to_delete.iter().flatten();
+        let ordinals = named.filter_map(|pod| {
+            let ordinal = pod.strip_prefix(name)?.strip_prefix('-')?;
+            ordinal.parse().ok()
+        });
+        let mut without: Vec<_> = ordinals.collect();
+        without.sort_unstable();
+        without.dedup();
+        Self {
+            start: 0,
+            // The API server's default.
+            replicas: set.spec.replicas.unwrap_or(1),
+            without,
+        }
     }
 }
 
@@ -171,6 +215,7 @@ impl From<&LeanSet> for SetView {
             start: spec.ordinals.as_ref().map_or(0, |ordinals| ordinals.start),
             // The API server's default.
             replicas: spec.replicas.unwrap_or(1),
+            without: Vec::new(),
         }
     }
 }
@@ -239,6 +284,36 @@ mod tests {
             (json!({"replicas": 0}), vec![]),
             (json!({"replicas": 2, "ordinals": {"start": 3}}), vec![3, 4]),
             (json!({"replicas": 2, "ordinals": {}}), vec![0, 1]),
+        ] {
+            let set = set(spec.clone());
+            let wants: Vec<_> = (0..9).filter(|ordinal| set.wants(*ordinal)).collect();
+            assert_eq!(wants, wanted, "{spec}");
+        }
+    }
+
+    #[test]
+    fn an_in_place_set_wants_as_many_as_it_says_without_those_that_are_to_go() {
+        let set = |spec| -> SetView {
+            let set = json!({"metadata": {"name": "shop", "namespace": "prod"}, "spec": spec, "status": {"replicas": 9}});
+            (&serde_json::from_value::<LeanInPlaceSet>(set).unwrap()).into()
+        };
+        for (spec, wanted) in [
+            (json!({"replicas": 3, "template": {}}), vec![0, 1, 2]),
+            (json!({}), vec![0]),
+            (json!({"replicas": 0}), vec![]),
+            (
+                json!({"replicas": 2, "podsToDelete": ["shop-1"]}),
+                vec![0, 2],
+            ),
+            (
+                json!({"replicas": 3, "podsToDelete": ["shop-3", "shop-0", "shop-3"]}),
+                vec![1, 2, 4],
+            ),
+            // Beyond what there is, and not of this set.
+            (
+                json!({"replicas": 2, "podsToDelete": ["shop-7", "shopping-0", "shop-x"]}),
+                vec![0, 1],
+            ),
         ] {
             let set = set(spec.clone());
             let wants: Vec<_> = (0..9).filter(|ordinal| set.wants(*ordinal)).collect();

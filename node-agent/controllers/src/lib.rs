@@ -8,12 +8,15 @@
 mod cache;
 mod claim;
 mod election;
+mod endpoints;
+mod fleet;
 mod follow;
 mod lean;
 mod metrics;
 mod paced;
 mod peer;
 mod pool;
+mod protection;
 mod read;
 mod reign;
 mod term;
@@ -31,10 +34,12 @@ use tracing::info;
 
 use claim::Claims;
 use election::Election;
+use fleet::FleetWatch;
 pub use metrics::ControllersMetrics;
 pub use paced::Paced;
 use peer::Peers;
 use pool::Pools;
+use protection::Protections;
 use read::Reader;
 use reign::Reign;
 use term::Term;
@@ -120,6 +125,14 @@ impl Controllers {
             namespace: self.namespace.clone(),
             metrics: self.metrics.clone(),
         };
+        // Pods and endpoints, for those controllers that look at them.
+        let (fleet_watch, fleet) = FleetWatch::new(client(), self.metrics.clone());
+        let protections = Protections {
+            reader: Reader::new(client()),
+            writer: writer.clone(),
+            fleet,
+            metrics: self.metrics.clone(),
+        };
         let pools = Pools {
             writer,
             world,
@@ -128,12 +141,14 @@ impl Controllers {
         };
         let (claims, pools) = (claims.run(reign.clone()), pools.run(reign.clone()));
         let peers = peers.run(reign.clone());
+        let protections = protections.run(reign.clone());
         let work = async {
-            tokio::join!(claims, pools, peers);
+            tokio::join!(claims, pools, peers, protections);
         };
         tokio::select! {
             // Five lists and their parsers: large, and made once a term.
             () = Box::pin(watch.run()) => {}
+            () = Box::pin(fleet_watch.run()) => {}
             () = Box::pin(work) => {}
         }
     }

@@ -26,6 +26,7 @@ pub(crate) enum Controller {
     claim,
     pool,
     peer,
+    protection,
 }
 
 /// How a pass ended.
@@ -71,6 +72,8 @@ impl EncodeLabelValue for WriteKind {
             Self::PoolStatus => "pool_status",
             Self::Roster => "roster",
             Self::PeerKey => "peer_key",
+            Self::Protect => "protect",
+            Self::Unprotect => "unprotect",
         };
         text.encode(encoder)
     }

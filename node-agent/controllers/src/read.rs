@@ -5,11 +5,14 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::ListParams;
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-use crate::lean::{LeanNode, LeanSet, NodeView, SetView};
+use crate::endpoints::{LeanSlice, SERVICE_LABEL, SliceView};
+use crate::lean::{LeanInPlaceSet, LeanNode, LeanSet, NodeView, SetView};
+use crate::world::Key;
 
 /// An answer that takes longer is none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
@@ -73,6 +76,20 @@ impl Reader {
         Ok(set.as_ref().map(SetView::from))
     }
 
+    /// The `InPlaceSet`, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn in_place_set(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<SetView>, ReadError> {
+        let api = Api::<LeanInPlaceSet>::namespaced(self.client.clone(), namespace);
+        let set = get(api, "InPlaceSet", name).await?;
+        Ok(set.as_ref().map(SetView::from))
+    }
+
     /// The Secret, if there is one.
     ///
     /// # Errors
@@ -84,6 +101,28 @@ impl Reader {
     ) -> Result<Option<Secret>, ReadError> {
         let api = Api::<Secret>::namespaced(self.client.clone(), namespace);
         get(api, "Secret", name).await
+    }
+
+    /// The `EndpointSlice`s of these Services; of the whole namespace where none is named.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn slices(
+        &self,
+        namespace: &str,
+        services: &[String],
+    ) -> Result<Vec<(Key, SliceView)>, ReadError> {
+        let api = Api::<LeanSlice>::namespaced(self.client.clone(), namespace);
+        let mut params = ListParams::default();
+        if !services.is_empty() {
+            let selector = format!("{SERVICE_LABEL} in ({})", services.join(","));
+            params = params.labels(&selector);
+        }
+        let asked = tokio::time::timeout(ANSWER_LIMIT, api.list(&params)).await;
+        let list = answer(asked, "EndpointSlices of namespace", namespace)?;
+        let slices = list.items.iter();
+        let slices = slices.map(|it| ((namespace.to_owned(), it.name_any()), it.into()));
+        Ok(slices.collect())
     }
 
     /// Whether there is a Pod of this name.

@@ -1,4 +1,5 @@
-//! The world as the API server's watches tell it: Nodes, `StatefulSet`s, claims, pools, `NodeHealth`s; of each what the decisions need.
+//! The world as the API server's watches tell it: Nodes, `StatefulSet`s, `InPlaceSet`s, claims, pools, `NodeHealth`s; of each what the
+//! decisions need.
 //!
 //! Only a leader watches, so that a cluster pays once. **Always holds:** nothing is decided on a world that is not complete
 //! ([`World::is_complete`]); a list that begins anew replaces the old one at its end, not piece by piece. A view may be old: who
@@ -16,7 +17,7 @@ use tokio_stream::Stream;
 use crate::cache::Cache;
 use crate::claim::ClaimView;
 use crate::follow::{config, follow, kept};
-use crate::lean::{HealthView, LeanHealth, LeanNode, LeanSet, NodeView, SetView};
+use crate::lean::{HealthView, LeanHealth, LeanInPlaceSet, LeanNode, LeanSet, NodeView, SetView};
 use crate::metrics::ControllersMetrics;
 use crate::pool::PoolView;
 
@@ -30,6 +31,8 @@ pub(crate) struct World {
     pub(crate) nodes: Cache<String, NodeView>,
     /// By namespace and name.
     pub(crate) sets: Cache<Key, SetView>,
+    /// By namespace and name. What they own is wanted until they are known, so nothing waits for them.
+    pub(crate) in_place_sets: Cache<Key, SetView>,
     /// By name.
     pub(crate) claims: Cache<String, ClaimView>,
     /// By name.
@@ -109,6 +112,7 @@ impl Watch {
     pub(crate) async fn run(&self) {
         let nodes = watcher(Api::<LeanNode>::all(self.client.clone()), config());
         let sets = watcher(Api::<LeanSet>::all(self.client.clone()), config());
+        let in_place_sets = watcher(Api::<LeanInPlaceSet>::all(self.client.clone()), config());
         let claims = Api::<Claim>::namespaced(self.client.clone(), &self.namespace);
         let pools = Api::<Pool>::namespaced(self.client.clone(), &self.namespace);
         let healths = Api::<LeanHealth>::namespaced(self.client.clone(), &self.namespace);
@@ -130,6 +134,15 @@ impl Watch {
                     (key, set.into())
                 },
                 |world| &mut world.sets
+            ),
+            self.follow(
+                "inplacesets",
+                in_place_sets,
+                |set: &LeanInPlaceSet| {
+                    let key = (set.namespace().unwrap_or_default(), set.name_any());
+                    (key, set.into())
+                },
+                |world| &mut world.in_place_sets
             ),
             self.follow(
                 "claims",

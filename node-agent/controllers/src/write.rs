@@ -1,7 +1,8 @@
 //! The one way by which controllers change anything: under a [`Term`], paced, with preconditions, counted.
 //!
-//! **Always holds:** a write is sent only while its term stands, and its answer is believed only until then; it names UID and
-//! version of what it was decided on, so that it fails when somebody was faster. No controller has a client of its own.
+//! **Always holds:** a write is sent only while its term stands, says which it is, and its answer is believed only until then; it
+//! names UID and version of what it was decided on, so that it fails when somebody was faster: the next term's leader too. No
+//! controller has a client of its own.
 
 mod pace;
 
@@ -55,6 +56,10 @@ pub(crate) enum WriteKind {
     Roster,
     /// What peers sign with.
     PeerKey,
+    /// A Pod's finalizer, put on.
+    Protect,
+    /// A Pod's finalizer, taken off.
+    Unprotect,
 }
 
 /// The object as it was when the write was decided.
@@ -174,7 +179,7 @@ impl Writer {
     where
         K: Object,
     {
-        let (api, patch) = (self.api::<K>(basis), merge(basis, fields));
+        let (api, patch) = (self.api::<K>(basis), merge(term, basis, fields));
         let call = async { api.patch(basis.name, &manager(), &patch).await.map(drop) };
         self.write(term, kind, basis.name, call).await
     }
@@ -197,7 +202,7 @@ impl Writer {
         K: Object,
     {
         let api = self.api::<K>(basis);
-        let patch = merge(basis, json!({ "status": status }));
+        let patch = merge(term, basis, json!({ "status": status }));
         let call = async {
             let patched = api.patch_status(basis.name, &manager(), &patch).await;
             patched.map(drop)
@@ -224,7 +229,8 @@ impl Writer {
         K: Object,
     {
         fields["metadata"]["uid"] = basis.uid.into();
-        let (api, patch) = (self.api::<K>(basis), Patch::Merge(fields));
+        let patch = Patch::Merge(stamped(term, fields));
+        let api = self.api::<K>(basis);
         let params = PatchParams {
             field_manager: Some(manager.to_owned()),
             ..PatchParams::default()
@@ -252,11 +258,14 @@ impl Writer {
     {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         let name = object.name_any();
+        let mut object = object.clone();
+        let annotations = object.annotations_mut();
+        annotations.insert(names::TERM_ANNOTATION.to_owned(), term.number().to_string());
         let params = PostParams {
             field_manager: Some(names::CONTROLLERS_FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        let call = async { api.create(&params, object).await.map(drop) };
+        let call = async { api.create(&params, &object).await.map(drop) };
         self.write(term, kind, &name, call).await
     }
 
@@ -329,10 +338,17 @@ impl<K> Object for K where
 }
 
 /// A patch that the API server takes only for this UID at this version.
-fn merge(basis: Basis<'_>, mut fields: Value) -> Patch<Value> {
+fn merge(term: &Term, basis: Basis<'_>, mut fields: Value) -> Patch<Value> {
     fields["metadata"]["uid"] = basis.uid.into();
     fields["metadata"]["resourceVersion"] = basis.version.into();
-    Patch::Merge(fields)
+    Patch::Merge(stamped(term, fields))
+}
+
+/// With the term that it is written in. (A custom resource's status says nothing of it: the API server drops metadata there.)
+fn stamped(term: &Term, mut fields: Value) -> Value {
+    let number = term.number().to_string();
+    fields["metadata"]["annotations"][names::TERM_ANNOTATION] = number.into();
+    fields
 }
 
 fn manager() -> PatchParams {
@@ -376,22 +392,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_patch_names_uid_and_version() {
+    fn every_patch_names_uid_version_and_term() {
         let basis = Basis {
             namespace: "berth-system",
             name: "p.10.0.0.1",
             uid: "u1",
             version: "7",
         };
-        let fields = json!({"spec": {"fenced": null}, "metadata": {"finalizers": []}});
-        let Patch::Merge(patch) = merge(basis, fields) else {
+        let fields = json!({
+            "spec": {"fenced": null},
+            "metadata": {"finalizers": [], "annotations": {"berth.dev/node-uid": "u2"}},
+        });
+        let term = Term::won(3, Instant::now());
+        let Patch::Merge(patch) = merge(&term, basis, fields) else {
             panic!("no merge patch");
         };
         assert_eq!(
             patch,
             json!({
                 "spec": {"fenced": null},
-                "metadata": {"finalizers": [], "uid": "u1", "resourceVersion": "7"},
+                "metadata": {
+                    "finalizers": [], "uid": "u1", "resourceVersion": "7",
+                    "annotations": {"berth.dev/node-uid": "u2", "berth.dev/term": "3"},
+                },
             })
         );
     }

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::decide::{Deed, Facts, OwnerFact, PodSight, decide};
 use super::fence::NodeSight;
-use super::owner::{self, Wish};
+use super::owner::{self, Asked, OwnerKind, Sight, Wish};
 use super::patience::Patience;
 use super::view::{BindingView, ClaimView};
 use crate::lean::{NodeView, SetView};
@@ -22,7 +22,7 @@ pub(super) struct Memory {
     /// Fence marks: of which claim, set when.
     marks: Patience<(String, Timestamp)>,
     /// Ordinals that their owner does not want.
-    unwanted: Patience<(Key, i64)>,
+    unwanted: Patience<(Asked, i64)>,
 }
 
 /// One instant by both clocks.
@@ -48,8 +48,8 @@ pub(super) struct Plan {
 pub(super) struct Live {
     /// Nodes that were asked for, by name.
     pub(super) nodes: BTreeMap<String, Option<NodeView>>,
-    /// `StatefulSet`s that were asked for.
-    pub(super) sets: BTreeMap<Key, Option<SetView>>,
+    /// Owners that were asked for.
+    pub(super) sets: BTreeMap<Asked, Option<SetView>>,
     /// Whether there are Pods of these names.
     pub(super) pods: BTreeMap<Key, bool>,
 }
@@ -70,7 +70,7 @@ impl Memory {
             };
             let owner = claim.binding.as_deref().and_then(|binding| {
                 let (key, ordinal) = asked(binding)?;
-                let wish = owner::wish(&key, ordinal, world.sets.items().get(&key).copied());
+                let wish = owner::wish(&key, ordinal, owner::sight(world, &key));
                 let unwanted = match wish {
                     Wish::Wanted => Duration::ZERO,
                     Wish::Unwanted { .. } => self.unwanted.seen((key, ordinal), now.at),
@@ -116,9 +116,14 @@ impl Memory {
         let mark = claim.fenced.as_ref();
         let owner = claim.binding.as_deref().and_then(|binding| {
             let (key, ordinal) = asked(binding)?;
-            let read = live.sets.get(&key).copied();
-            let set = read.unwrap_or_else(|| world.sets.items().get(&key).copied());
-            let wish = owner::wish(&key, ordinal, set);
+            let read = live.sets.get(&key).cloned().map(Sight::Known);
+            let set = read.unwrap_or_else(|| owner::sight(world, &key));
+            let has_pod = binding.pod.as_ref().and_then(|pod| live.pods.get(pod));
+            let wish = match key.0 {
+                // It may have Pods for a while that it would not make: what it has, it wants.
+                OwnerKind::InPlaceSet if has_pod == Some(&true) => Wish::Wanted,
+                _ => owner::wish(&key, ordinal, set),
+            };
             let unwanted = self.unwanted.known(&(key, ordinal), now.at);
             Some(OwnerFact { wish, unwanted })
         });
@@ -145,9 +150,10 @@ impl Memory {
 }
 
 /// The owner that can be asked about a binding, and the ordinal.
-pub(super) fn asked(binding: &BindingView) -> Option<(Key, i64)> {
+pub(super) fn asked(binding: &BindingView) -> Option<(Asked, i64)> {
     let (key, owner) = binding.owner_key()?;
-    Some((key, owner::ordinal(owner)?))
+    let (kind, ordinal) = owner::ordinal(owner)?;
+    Some(((kind, key), ordinal))
 }
 
 fn rest(claim: &ClaimView, pools: &BTreeMap<String, PoolView>) -> Duration {

@@ -59,7 +59,10 @@ impl Scene {
     }
 
     fn set(&mut self, replicas: i64) {
-        let set = SetView { start: 0, replicas };
+        let set = SetView {
+            replicas,
+            ..SetView::default()
+        };
         let key = ("shop".to_owned(), "db".to_owned());
         self.world.sets.apply(Event::Apply((key, set)));
     }
@@ -230,12 +233,13 @@ fn a_live_set_that_wants_the_ordinal_keeps_it() {
         })
     );
     let key = ("shop".to_owned(), "db".to_owned());
+    let key = (OwnerKind::StatefulSet, key);
     for (set, deed) in [
         (None, release),
         (
             Some(SetView {
-                start: 0,
                 replicas: 3,
+                ..SetView::default()
             }),
             None,
         ),
@@ -246,6 +250,62 @@ fn a_live_set_that_wants_the_ordinal_keeps_it() {
         };
         assert_eq!(scene.confirm(&live), deed, "{set:?}");
     }
+}
+
+#[test]
+fn an_in_place_set_keeps_what_it_wants_and_what_it_has_and_lets_go_what_it_was_scaled_in_by() {
+    let mut scene = Scene::new();
+    scene.node("u1");
+    let mut binding = held();
+    binding["owner"]["apiVersion"] = "berth.dev/v1alpha1".into();
+    binding["owner"]["kind"] = "InPlaceSet".into();
+    scene.claim(&json!({ "binding": binding }));
+    // Nobody knows yet which sets there are.
+    assert_eq!(scene.pass(0), None);
+    assert_eq!(scene.pass(3600), None);
+    let key = ("shop".to_owned(), "db".to_owned());
+    let sets = &mut scene.world.in_place_sets;
+    let set = |replicas, without: &[i64]| SetView {
+        start: 0,
+        replicas,
+        without: without.to_vec(),
+    };
+    sets.apply(Event::Init);
+    sets.apply(Event::InitApply((key.clone(), set(2, &[1]))));
+    sets.apply(Event::InitDone);
+    // Its first two without the second: 0 and 2.
+    assert_eq!(scene.pass(3600), None);
+    let sets = &mut scene.world.in_place_sets;
+    sets.apply(Event::Apply((key.clone(), set(3, &[2]))));
+    assert_eq!(scene.pass(1), None);
+    let reason = "InPlaceSet shop/db was scaled to 3, without ordinal 2";
+    let release = Some(Deed::Release {
+        reason: reason.to_owned(),
+    });
+    assert_eq!(scene.pass(30), release);
+    let owner = (OwnerKind::InPlaceSet, key.clone());
+    let pod = ("shop".to_owned(), "db-2".to_owned());
+    let live = |set: Option<SetView>, has_pod: bool| Live {
+        sets: [(owner.clone(), set)].into(),
+        pods: [(pod.clone(), has_pod)].into(),
+        ..Live::default()
+    };
+    assert_eq!(scene.confirm(&live(Some(set(3, &[2])), false)), release);
+    // It has a Pod of that name, though it would make none.
+    assert_eq!(scene.confirm(&live(Some(set(3, &[2])), true)), None);
+    assert_eq!(scene.confirm(&live(Some(set(3, &[])), false)), None);
+
+    scene
+        .world
+        .in_place_sets
+        .apply(Event::Delete((key, set(0, &[]))));
+    // Unwanted all the time, for another reason now.
+    let reason = "InPlaceSet shop/db was deleted";
+    let release = Some(Deed::Release {
+        reason: reason.to_owned(),
+    });
+    assert_eq!(scene.pass(1), release);
+    assert_eq!(scene.confirm(&live(None, false)), release);
 }
 
 /// How long a pass takes over the claims of a large cluster; `cargo test --release -- --ignored --nocapture a_pass`.
