@@ -245,7 +245,7 @@ fn a_live_set_that_wants_the_ordinal_keeps_it() {
         ),
     ] {
         let live = Live {
-            sets: [(key.clone(), set)].into(),
+            sets: [(key.clone(), set.clone())].into(),
             ..Live::default()
         };
         assert_eq!(scene.confirm(&live), deed, "{set:?}");
