@@ -56,21 +56,30 @@ pub(crate) struct TestArgs {
 }
 
 /// The crates of the black-box tests. Always named together: what cargo compiles of others' crates depends on who else is built.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 8] = [
     "--package",
     "tests-testbed",
     "--package",
     "tests-cri",
     "--package",
+    "tests-fake-node",
+    "--package",
     "tests",
 ];
 
 /// Their libraries, which have tests of their own.
-const LIBRARIES: [&str; 3] = ["tests_testbed", "tests_cri", "tests"];
+const LIBRARIES: [&str; 4] = ["tests_testbed", "tests_cri", "tests_fake_node", "tests"];
 
 /// The programs of the netns tier. The world itself goes before the product: when it is wrong, nothing that it shows means
 /// anything.
-const NETNS: [&str; 5] = ["tests_testbed", "tests_cri", "tests", "world", "netns"];
+const NETNS: [&str; 6] = [
+    "tests_testbed",
+    "tests_cri",
+    "tests_fake_node",
+    "tests",
+    "world",
+    "netns",
+];
 
 /// The programs of the containerd tier. The runtime itself goes first, with the reference plugins.
 const CONTAINERD: [&str; 2] = ["runtime", "containerd"];

@@ -65,7 +65,10 @@ impl ControlPlane {
     }
 
     /// Starts a proxy on a socket of this name in the control plane's folder.
-    pub(crate) fn proxy_at(&self, socket: &'static str) -> Result<ApiProxy> {
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn proxy_at(&self, socket: &'static str) -> Result<ApiProxy> {
         let kubeconfig = self.kubeconfig();
         let folder = kubeconfig.parent().context("a kubeconfig without folder")?;
         let mut command = self.machine().command("sh");
@@ -147,6 +150,15 @@ impl ApiProxy {
         answer(reader, verb, path)
     }
 
+    /// Any call with a body of this media type, such as `application/strategic-merge-patch+json`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn call_in(&self, form: &str, verb: &str, path: &str, body: &Value) -> Result<Answer> {
+        let reader = self.send(verb, path, Some((form, body)), CALL_DEADLINE)?;
+        answer(reader, verb, path)
+    }
+
     /// Begins to watch: a path with `watch=true`.
     ///
     /// # Errors
@@ -177,7 +189,6 @@ impl ApiProxy {
         UnixStream::connect(PathBuf::from(folder).join(self.socket))
     }
 
-    /// HTTP/1.0: the answer ends with the connection and comes in no parts.
     fn ask(
         &self,
         verb: &str,
@@ -185,24 +196,36 @@ impl ApiProxy {
         body: Option<&Value>,
         deadline: Duration,
     ) -> Result<BufReader<UnixStream>> {
+        let form = match verb {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
+        };
+        self.send(verb, path, body.map(|body| (form, body)), deadline)
+    }
+
+    /// HTTP/1.0: the answer ends with the connection and comes in no parts.
+    fn send(
+        &self,
+        verb: &str,
+        path: &str,
+        body: Option<(&str, &Value)>,
+        deadline: Duration,
+    ) -> Result<BufReader<UnixStream>> {
         let mut stream = self.connect().context("connect to kubectl proxy")?;
         stream
             .set_read_timeout(Some(deadline))
             .context("set a time limit")?;
         let mut request = format!("{verb} {path} HTTP/1.0\r\nHost: localhost\r\n");
-        let body = body.map(Value::to_string).unwrap_or_default();
-        if !body.is_empty() {
-            let form = match verb {
-                "PATCH" => "application/merge-patch+json",
-                _ => "application/json",
-            };
-            let length = body.len();
+        let mut text = String::new();
+        if let Some((form, body)) = body {
+            text = body.to_string();
+            let length = text.len();
             let _ = write!(
                 request,
                 "Content-Type: {form}\r\nContent-Length: {length}\r\n"
             );
         }
-        let _ = write!(request, "\r\n{body}");
+        let _ = write!(request, "\r\n{text}");
         stream
             .write_all(request.as_bytes())
             .context("ask kubectl proxy")?;

@@ -9,7 +9,8 @@ mod get;
 use std::{
     collections::BTreeMap,
     net::Ipv4Addr,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -89,6 +90,8 @@ pub struct ControlPlane {
     folder: PathBuf,
     /// Answers what is only looked at; started when it is first needed.
     looks: OnceLock<Option<ApiProxy>>,
+    /// Which of Kubernetes' own controllers run; all of them where nothing is said.
+    only_controllers: Vec<&'static str>,
 }
 
 impl ControlPlane {
@@ -109,6 +112,7 @@ impl ControlPlane {
             kubernetes: kubernetes.clone(),
             folder,
             looks: OnceLock::new(),
+            only_controllers: Vec::new(),
         };
         control_plane.issue()?;
         control_plane.start_component(Component::Etcd)?;
@@ -150,6 +154,15 @@ impl ControlPlane {
     pub(crate) fn start_controllers(&mut self) -> Result<()> {
         self.start_component(Component::Controllers)?;
         self.start_component(Component::Scheduler)
+    }
+
+    /// Starts these of Kubernetes' own controllers and no others, such as `endpointslice-controller`. No node is needed for them.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start_only_controllers(&mut self, names: &[&'static str]) -> Result<()> {
+        self.only_controllers = names.to_vec();
+        self.start_component(Component::Controllers)
     }
 
     /// Its machine.
@@ -195,6 +208,13 @@ impl ControlPlane {
             .args(args)
             .env("KUBECACHEDIR", self.folder.join("kubectl-cache"));
         run(command, input.as_bytes())
+    }
+
+    /// A run of kubectl that is yet to be started, as whoever this kubeconfig says.
+    pub fn kubectl_command(&self, kubeconfig: &Path) -> Command {
+        let mut command = self.machine.command(self.kubernetes.program("kubectl"));
+        command.arg("--kubeconfig").arg(kubeconfig);
+        command
     }
 
     /// What `kubectl … --output json` says. A plain `get` is asked without kubectl, and its lists are of their own kind.

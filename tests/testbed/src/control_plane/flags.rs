@@ -76,6 +76,14 @@ impl ControlPlane {
             ),
             "--leader-elect=false".to_owned(),
         ]);
+        if !self.only_controllers.is_empty() {
+            flags.extend([
+                format!("--controllers={}", self.only_controllers.join(",")),
+                // With thousands of fake Pods its own limit (20 a second) would be what is measured.
+                "--kube-api-qps=500".to_owned(),
+                "--kube-api-burst=1000".to_owned(),
+            ]);
+        }
         flags
     }
 
