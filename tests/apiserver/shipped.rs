@@ -30,6 +30,7 @@ pub(crate) fn defined(name: &str) -> ApiServer {
         "claims",
         "containerrestarts",
         "imagepulls",
+        "inplacesets",
         "nodehealths",
         "pools",
     ] {
