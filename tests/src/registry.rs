@@ -1,14 +1,15 @@
 //! An image registry in a machine of the world, as good or as bad as a test wants each repository to be.
 //!
 //! Serves the reading half of the OCI distribution API by plain HTTP, which runtimes speak to a loopback. Images are made on the fly:
-//! one layer with one file. Nothing is timed: what is slow waits until the test lets it go on.
+//! one layer with one file, or what the caller gives. Nothing that a test waits for is timed: what is slow waits until the test lets it go
+//! on. Only a benchmark's layer has a pace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests_testbed::Namespace;
 
 use crate::http::Server;
@@ -35,6 +36,8 @@ pub enum Manner {
     OtherLayer,
     /// Only who shows this (`user:password` in base64) gets anything.
     Wants(&'static str),
+    /// The layer comes at so many bytes a second.
+    Paced(u32),
 }
 
 /// A running registry, on the loopback of one machine.
@@ -78,7 +81,7 @@ struct Repository {
     manner: Manner,
     manifest: Vec<u8>,
     digest: String,
-    blobs: BTreeMap<String, Vec<u8>>,
+    blobs: BTreeMap<String, Arc<Vec<u8>>>,
     layer: String,
 }
 
@@ -105,16 +108,36 @@ impl Registry {
 
     /// Puts an image into a repository, with a layer of this size.
     pub fn store(&self, repository: &str, layer_bytes: usize, manner: Manner) -> Stored {
-        let layer = layer(repository, layer_bytes);
-        let layer_digest = digest(&layer);
+        let content: Vec<u8> = repository.bytes().cycle().take(layer_bytes).collect();
+        let config = json!({"Labels": {"repository": repository}});
+        self.store_image(repository, &config, vec![layer("file", &content)], manner)
+    }
+
+    /// Puts an image into a repository: what its containers run, and its layers, each a tar archive. The last one is sent in the
+    /// repository's manner.
+    pub fn store_image(
+        &self,
+        repository: &str,
+        config: &Value,
+        layers: Vec<Vec<u8>>,
+        manner: Manner,
+    ) -> Stored {
+        let layers: Vec<_> = layers.into_iter().map(|it| (digest(&it), it)).collect();
+        let digests: Vec<&str> = layers.iter().map(|(digest, _)| &**digest).collect();
         let config = json!({
             "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
             "os": "linux",
-            "config": {"Labels": {"repository": repository}},
-            "rootfs": {"type": "layers", "diff_ids": [layer_digest]},
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": digests},
         });
         let config = config.to_string().into_bytes();
         let config_digest = digest(&config);
+        let described = layers.iter().map(|(digest, layer)| {
+            json!({
+                "mediaType": "application/vnd.oci.image.layer.v1.tar",
+                "digest": digest, "size": layer.len(),
+            })
+        });
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": serve::MANIFEST,
@@ -122,10 +145,7 @@ impl Registry {
                 "mediaType": "application/vnd.oci.image.config.v1+json",
                 "digest": config_digest, "size": config.len(),
             },
-            "layers": [{
-                "mediaType": "application/vnd.oci.image.layer.v1.tar",
-                "digest": layer_digest, "size": layer.len(),
-            }],
+            "layers": described.collect::<Vec<_>>(),
         });
         let manifest = manifest.to_string().into_bytes();
         let digest = digest(&manifest);
@@ -135,18 +155,27 @@ impl Registry {
             digested: format!("{name}@{digest}"),
             digest: digest.clone(),
         };
+        let layer = layers.last().map(|(digest, _)| digest.clone()).unwrap();
+        let blobs = layers.into_iter().chain([(config_digest, config)]);
         let repository_of = Repository {
             manner,
             manifest,
             digest,
-            blobs: BTreeMap::from([(layer_digest.clone(), layer), (config_digest, config)]),
-            layer: layer_digest,
+            layer,
+            blobs: blobs
+                .map(|(digest, blob)| (digest, Arc::new(blob)))
+                .collect(),
         };
         let mut state = self.shared.state();
         state
             .repositories
             .insert(repository.to_owned(), repository_of);
         stored
+    }
+
+    /// Takes a repository away.
+    pub fn remove(&self, repository: &str) {
+        self.shared.state().repositories.remove(repository);
     }
 
     /// Changes how a repository behaves.
@@ -178,13 +207,14 @@ impl Registry {
     }
 }
 
-/// A tar archive with one file of so many bytes, which no other repository's has.
-fn layer(repository: &str, bytes: usize) -> Vec<u8> {
+/// A layer: a tar archive with one file.
+pub fn layer(file: &str, content: &[u8]) -> Vec<u8> {
+    let bytes = content.len();
     let mut header = [0_u8; 512];
     let mut put = |at: usize, text: &str| {
         header[at..at + text.len()].copy_from_slice(text.as_bytes());
     };
-    put(0, "file");
+    put(0, file);
     put(100, "0000644\0");
     put(108, "0000000\0");
     put(116, "0000000\0");
@@ -196,10 +226,12 @@ fn layer(repository: &str, bytes: usize) -> Vec<u8> {
     put(257, "ustar\x0000");
     let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let mut archive = header.to_vec();
-    archive.extend(repository.bytes().cycle().take(bytes));
     // The file is padded, and two empty blocks end it.
-    archive.resize(512 + bytes.div_ceil(512) * 512 + 1024, 0);
+    let whole = 512 + bytes.div_ceil(512) * 512 + 1024;
+    let mut archive = Vec::with_capacity(whole);
+    archive.extend(header);
+    archive.extend(content);
+    archive.resize(whole, 0);
     archive
 }
 

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::aim::Aim;
-use crate::figures::{Table, median};
+use crate::figures::median;
 use crate::round::{Volley, volley};
 use crate::samples::Samples;
 use crate::say;
 use crate::subject::{self, PEER_BRIDGE, Programs, Subject};
+use crate::table::Table;
 
 /// Calls of one round, by concurrency: at 1 each call is alone, so fewer tell as much.
 const PLAN: [(usize, usize); 3] = [(1, 40), (8, 96), (32, 128)];

@@ -9,6 +9,7 @@ mod inside;
 mod round;
 mod samples;
 mod subject;
+mod table;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -184,11 +184,11 @@ impl Cri {
         })
     }
 
-    /// Stops and removes a container; the sandbox stays.
+    /// Stops a container, which the runtime still lists.
     ///
     /// # Errors
     /// What the runtime answers, or that it cannot be reached.
-    pub fn remove_container(&self, container: &str) -> Result<(), CallError> {
+    pub fn stop_container(&self, container: &str) -> Result<(), CallError> {
         self.call("StopContainer", async |mut client| {
             let request = StopContainerRequest {
                 container_id: container.to_owned(),
@@ -196,6 +196,15 @@ impl Cri {
             };
             client.stop_container(request).await
         })?;
+        Ok(())
+    }
+
+    /// Stops and removes a container; the sandbox stays.
+    ///
+    /// # Errors
+    /// What the runtime answers, or that it cannot be reached.
+    pub fn remove_container(&self, container: &str) -> Result<(), CallError> {
+        self.stop_container(container)?;
         self.call("RemoveContainer", async |mut client| {
             let request = RemoveContainerRequest {
                 container_id: container.to_owned(),

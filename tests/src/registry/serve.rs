@@ -1,5 +1,9 @@
 //! What the registry answers.
 
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use crate::http::{Client, LOOK_EVERY, Request};
 
 use super::{Manner, Repository, Shared, State, TAG};
@@ -9,12 +13,15 @@ pub(super) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const BLOB: &str = "application/octet-stream";
 
+/// What is sent at once where there is a pace: some milliseconds of it.
+const PART_BYTES: u32 = 256 * 1024;
+
 /// What is answered.
 struct Answer {
     status: u16,
     kind: &'static str,
     digest: String,
-    body: Vec<u8>,
+    body: Arc<Vec<u8>>,
     sent: Sent,
 }
 
@@ -23,6 +30,8 @@ enum Sent {
     Whole,
     /// Half, and the rest when this repository is released.
     Held(String),
+    /// At so many bytes a second.
+    Paced(u32),
     Nothing,
 }
 
@@ -59,8 +68,22 @@ pub(super) fn answer(
         _ if request.method == "HEAD" => Ok(()),
         Sent::Whole => client.send(body),
         Sent::Held(repository) => send_held(client, body, &repository, shared),
+        Sent::Paced(rate) => send_paced(client, body, rate),
         Sent::Nothing => Ok(()),
     }
+}
+
+/// Each part is sent when all before it would have come at this rate.
+fn send_paced(client: &mut Client, body: &[u8], rate: u32) -> std::io::Result<()> {
+    let begun = Instant::now();
+    for (sent, part) in (0_u64..).zip(body.chunks(PART_BYTES as usize)) {
+        let due = Duration::from_secs(sent) * PART_BYTES / rate;
+        while let Some(early) = due.checked_sub(begun.elapsed()) {
+            thread::park_timeout(early);
+        }
+        client.send(part)?;
+    }
+    Ok(())
 }
 
 /// Notes that a layer is being sent, as long as it is there.
@@ -145,7 +168,7 @@ fn plain(status: u16) -> Answer {
         status,
         kind: "application/json",
         digest: String::new(),
-        body: b"{}".to_vec(),
+        body: Arc::new(b"{}".to_vec()),
         sent: Sent::Whole,
     }
 }
@@ -163,18 +186,19 @@ fn manifest(repository: &Repository, what: &str) -> Option<Answer> {
     Some(Answer {
         kind: MANIFEST,
         digest: repository.digest.clone(),
-        body,
+        body: Arc::new(body),
         ..plain(200)
     })
 }
 
 fn blob(repository: &mut Repository, name: &str, what: &str, is_head: bool) -> Option<Answer> {
-    let mut body = repository.blobs.get(what)?.clone();
+    let mut body = Arc::clone(repository.blobs.get(what)?);
     let mut sent = Sent::Whole;
     if what == repository.layer && !is_head {
         match &mut repository.manner {
             Manner::Held => sent = Sent::Held(name.to_owned()),
-            Manner::OtherLayer => body[512] ^= 1,
+            Manner::OtherLayer => Arc::make_mut(&mut body)[512] ^= 1,
+            Manner::Paced(rate) => sent = Sent::Paced(*rate),
             Manner::BreaksOff(times) if *times > 0 => {
                 *times -= 1;
                 // A client that goes on where it was would have all of it at last, had anything come.

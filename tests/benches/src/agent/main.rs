@@ -1,8 +1,11 @@
 //! `bench-agent`: what the agent of a node takes while nothing happens, beside what node-problem-detector's published manifest asks for. One node as it is
-//! installed, many Pods that do nothing; medians over windows, one table. Nothing is asserted but that the figures are of what they say.
+//! installed, many Pods that do nothing; medians over windows, one table. The aims are printed, never asserted; nothing is but that the figures are of what
+//! they say.
 
 #[path = "../figures.rs"]
 mod figures;
+#[path = "../table.rs"]
+mod table;
 mod usage;
 
 use std::io::{Write as _, stderr, stdout};
@@ -12,10 +15,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests_testbed::{Cluster, Daemon, PAUSE_IMAGE, Pending, wait_patiently};
 
-use self::{
-    figures::{Table, median},
-    usage::Usage,
-};
+use self::{figures::median, table::Table, usage::Usage};
 
 /// The node.
 const NODE: &str = "n1";
@@ -29,7 +29,7 @@ const DEFAULT_PODS: usize = 100;
 /// Windows that are measured; odd, so that a median is a measured value.
 const DEFAULT_WINDOWS: usize = 5;
 
-/// One window: six of the agent's reports' longest pauses would be half an hour, so its regular work is in it and a report now and then.
+/// One window: every look of the agent's is in it, and of its reports, which are up to five minutes apart, one in a few windows.
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// After the last Pod was Ready: kubelet writes statuses, the agent looks at what is new.
@@ -38,9 +38,14 @@ const SETTLES: Duration = Duration::from_secs(60);
 /// Many Pods at once on a small machine.
 const PODS_DEADLINE: Duration = Duration::from_secs(900);
 
-/// What node-problem-detector's published manifest (`deployment/node-problem-detector.yaml`) requests and is limited to.
+/// What node-problem-detector's published manifest (`deployment/node-problem-detector.yaml` of its repository, for release 0.8.18) requests and is limited to:
+/// `cpu: 10m`, `memory: 80Mi`.
 const PEER_MILLICORES: f64 = 10.0;
 const PEER_MB: f64 = 80.0 * 1.048_576;
+
+/// What the agent may take.
+const AIM_MB: f64 = 20.0;
+const AIM_MILLICORES: f64 = 3.0;
 
 const USAGE: &str = "usage: bench-agent [--pods N] [--windows N]";
 
@@ -80,6 +85,7 @@ fn main() -> Result<()> {
     pause(SETTLES);
     let mut rows = [
         Row::new(Daemon::Agent, "berth-agent"),
+        Row::new(Daemon::Controllers, "the same program, controllers"),
         Row::new(Daemon::Ipamd, "berth-ipamd"),
     ];
     for number in 1..=plan.windows {
@@ -189,32 +195,46 @@ impl Row {
 }
 
 fn report(rows: &[Row], plan: Plan) -> String {
-    let mut table = Table::new(&["", "RSS MB", "of it anonymous", "millicores", "threads"]);
+    let head = [
+        "",
+        "RSS MB",
+        "anonymous",
+        "PSS MB",
+        "locked",
+        "millicores",
+        "most",
+        "threads",
+    ];
+    let mut table = Table::new(&head);
     for row in rows {
+        let mb = |of: fn(&Usage) -> f64| format!("{:.1}", row.median(|it| of(&it.at_end)));
+        let most = row.windows.iter().map(|it| it.millicores);
         table.row(vec![
             row.name.to_owned(),
-            format!("{:.1}", row.median(|it| it.at_end.resident_mb)),
-            format!("{:.1}", row.median(|it| it.at_end.anonymous_mb)),
+            mb(|it| it.resident_mb),
+            mb(|it| it.anonymous_mb),
+            mb(|it| it.proportional_mb),
+            mb(|it| it.locked_mb),
             format!("{:.2}", row.median(|it| it.millicores)),
+            format!("{:.2}", most.fold(0.0, f64::max)),
             format!("{:.0}", row.median(|it| it.at_end.threads)),
         ]);
     }
-    let mut row = vec!["node-problem-detector's request".to_owned()];
-    row.extend([
-        format!("{PEER_MB:.1}"),
-        "-".into(),
-        format!("{PEER_MILLICORES:.2}"),
-        "-".into(),
-    ]);
-    table.row(row);
+    table.row(published(
+        "node-problem-detector's request",
+        PEER_MB,
+        PEER_MILLICORES,
+        1,
+    ));
     if let Some(agent) = rows.first() {
-        table.row(vec![
-            "ratio".to_owned(),
-            format!("{:.2}", agent.median(|it| it.at_end.resident_mb) / PEER_MB),
-            "-".into(),
-            format!("{:.2}", agent.median(|it| it.millicores) / PEER_MILLICORES),
-            "-".into(),
-        ]);
+        let (mb, millicores) = (
+            agent.median(|it| it.at_end.resident_mb),
+            agent.median(|it| it.millicores),
+        );
+        let peer = (mb / PEER_MB, millicores / PEER_MILLICORES);
+        let aim = (mb / AIM_MB, millicores / AIM_MILLICORES);
+        table.row(published("agent, of that request", peer.0, peer.1, 2));
+        table.row(published("agent, of its aim", aim.0, aim.1, 2));
     }
     format!(
         "{} Pods on one node, nothing happens; medians of {} windows of {} s\n\n{}",
@@ -223,6 +243,21 @@ fn report(rows: &[Row], plan: Plan) -> String {
         WINDOW.as_secs(),
         table.render()
     )
+}
+
+/// A row of memory and processor time alone.
+fn published(name: &str, memory: f64, millicores: f64, digits: usize) -> Vec<String> {
+    let none = || "-".to_owned();
+    vec![
+        name.to_owned(),
+        format!("{memory:.digits$}"),
+        none(),
+        none(),
+        none(),
+        format!("{millicores:.2}"),
+        none(),
+        none(),
+    ]
 }
 
 /// Lets time pass: it is what is measured over.

@@ -8,18 +8,15 @@ mod fleet;
 #[path = "../samples.rs"]
 mod samples;
 mod subject;
+#[path = "../table.rs"]
+mod table;
 mod volley;
 
 use std::io::{Write as _, stderr, stdout};
 
 use anyhow::{Context as _, Result, ensure};
 
-use self::{
-    figures::{Table, median},
-    fleet::Fleet,
-    subject::Subject,
-    volley::Volley,
-};
+use self::{figures::median, fleet::Fleet, subject::Subject, table::Table, volley::Volley};
 
 /// Rounds of each subject and shape; odd, so that a median is a measured value.
 const DEFAULT_ROUNDS: usize = 3;

@@ -1,62 +1,46 @@
-//! `bench-restart`: how long an address serves nobody while its container is made to run anew, in place and by delete-and-recreate on the same node. Each Pod is
-//! fresh, so that no back-off of kubelet's is in it; rounds alternate, percentiles are over all Pods of a round, medians over rounds. Nothing is asserted but that
-//! the figures are of what they say.
+//! `bench-restart`: how long an address serves nobody while its container is made to run anew, in place and by delete-and-recreate on the same node, with an
+//! image that the node has and with one that it has not. Rounds alternate; percentiles are over the containers of all rounds. Nothing is asserted but that the
+//! figures are of what they say.
 
-#[path = "../figures.rs"]
-mod figures;
+mod field;
 mod outage;
+mod runtime;
 #[path = "../samples.rs"]
 mod samples;
+mod shelf;
 mod subject;
+#[path = "../table.rs"]
+mod table;
 
 use std::io::{Write as _, stderr, stdout};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
-use tests_testbed::{ApiProxy, Cluster, Pending, wait_patiently};
 
-use self::{
-    figures::{Table, median},
-    outage::Client,
-    samples::Samples,
-    subject::{CONTAINER, IMAGES, PORT, SET, Subject},
-};
+use self::{field::Field, samples::Samples, subject::Subject, table::Table};
 
-/// The node.
-const NODE: &str = "n1";
-
-/// Pods of a round.
+/// Pods of a round, and rounds of each subject: together as many as a percentile of 99 needs.
 const DEFAULT_PODS: usize = 20;
+const DEFAULT_ROUNDS: usize = 5;
 
-/// Rounds of each subject; odd, so that a median is a measured value.
-const DEFAULT_ROUNDS: usize = 3;
+/// The layer of an image that is absent, and the pace at which it comes: an image of a service, over a network of 1 Gbit/s that others use too.
+const DEFAULT_MEGABYTES: usize = 100;
+const DEFAULT_RATE: usize = 50;
 
-/// Some Pods at once on a small machine.
-const DEADLINE: Duration = Duration::from_secs(300);
+/// From here on the 99th percentile is not simply the longest.
+const ENOUGH: usize = 100;
 
-/// Where Pods are.
-const PODS: &str = "/api/v1/namespaces/default/pods";
+const MEGABYTE: usize = 1_000_000;
 
-/// Where requests are.
-const REQUESTS: &str = "/apis/berth.dev/v1alpha1/namespaces/default/containerrestarts";
-
-const USAGE: &str = "usage: bench-restart [--pods N] [--rounds N]";
+const USAGE: &str =
+    "usage: bench-restart [--pods N] [--rounds N] [--layer MEGABYTES] [--rate MEGABYTES/S]";
 
 /// What is measured how often.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     pods: usize,
     rounds: usize,
-}
-
-/// The world of it.
-struct Field {
-    // Ends before the world it is in.
-    api: ApiProxy,
-    cluster: Cluster,
-    /// Requests so far.
-    made: usize,
+    megabytes: usize,
+    rate: usize,
 }
 
 fn main() -> Result<()> {
@@ -68,25 +52,20 @@ fn main() -> Result<()> {
     }
     let plan = plan(&args)?;
     progress("making a cluster of one node");
-    let builder = Cluster::builder("bench-restart").racks(1).node(NODE, "a");
-    let mut cluster = builder.build()?;
-    let api = cluster.control_plane().proxy()?;
-    let mut field = Field {
-        api,
-        cluster,
-        made: 0,
-    };
-    let mut rows: Vec<_> = Subject::ALL.map(|subject| (subject, Vec::new())).into();
+    let bytes = u64::try_from(plan.megabytes * MEGABYTE)?;
+    let rate = u32::try_from(plan.rate * MEGABYTE)?;
+    let mut field = Field::new(plan.pods, bytes, rate)?;
+    let mut rows = Subject::ALL.map(|subject| (subject, Vec::new()));
     for round in 1..=plan.rounds {
-        for (subject, rounds) in &mut rows {
-            progress(&format!(
-                "round {round} of {}: {}",
-                plan.rounds,
-                subject.name()
-            ));
-            rounds.push(field.round(*subject, plan.pods)?);
+        for (subject, outages) in &mut rows {
+            let name = subject.name();
+            progress(&format!("round {round} of {}: {name}", plan.rounds));
+            let more = field.round(*subject)?;
+            progress(&format!("{more:.2?}"));
+            outages.extend(more);
         }
     }
+    let rows = rows.map(|(subject, outages)| (subject, Samples::new(outages)));
     writeln!(stdout(), "{}", report(&rows, plan)).context("print")
 }
 
@@ -94,6 +73,8 @@ fn plan(args: &[String]) -> Result<Plan> {
     let mut plan = Plan {
         pods: DEFAULT_PODS,
         rounds: DEFAULT_ROUNDS,
+        megabytes: DEFAULT_MEGABYTES,
+        rate: DEFAULT_RATE,
     };
     for pair in args.chunks(2) {
         let [flag, value] = pair else {
@@ -104,135 +85,41 @@ fn plan(args: &[String]) -> Result<Plan> {
         match flag.as_str() {
             "--pods" => plan.pods = value,
             "--rounds" => plan.rounds = value,
+            "--layer" => plan.megabytes = value,
+            "--rate" => plan.rate = value,
             other => bail!("unknown argument {other}; {USAGE}"),
         }
     }
     Ok(plan)
 }
 
-impl Field {
-    /// Fresh Pods, each of which is made to run anew once, one after the other.
-    fn round(&mut self, subject: Subject, pods: usize) -> Result<Samples> {
-        self.cluster
-            .apply(&subject::set(pods, NODE, IMAGES[0]).to_string())?;
-        for number in 0..pods {
-            self.wait_ready(&format!("{SET}-{number}"), "")?;
-        }
-        if subject == Subject::RecreateUpgraded {
-            self.cluster
-                .apply(&subject::set(pods, NODE, IMAGES[1]).to_string())?;
-        }
-        let mut outages = Vec::new();
-        for number in 0..pods {
-            outages.push(self.one(subject, &format!("{SET}-{number}"))?);
-        }
-        self.cluster.kubectl(&[
-            "delete",
-            "statefulset",
-            SET,
-            "--cascade=foreground",
-            "--wait",
-        ])?;
-        Ok(Samples::new(outages))
-    }
-
-    fn one(&mut self, subject: Subject, name: &str) -> Result<Duration> {
-        let path = format!("{PODS}/{name}");
-        let before = self.api.json(&path)?;
-        let ip = before["status"]["podIP"]
-            .as_str()
-            .context("a Pod without address")?;
-        let tor = self.cluster.world().rack("a").tor();
-        let client = Client::start(tor, &format!("{ip}:{PORT}"))?;
-        match subject {
-            Subject::Restart => {
-                self.made += 1;
-                let request = format!("bench-{}", self.made);
-                self.api
-                    .create(REQUESTS, &subject::request(&request, &before))?;
-                let outage = client.outage()?;
-                self.wait_verdict(&request)?;
-                return Ok(outage);
-            }
-            Subject::Upgrade => {
-                let image =
-                    json!({"spec": {"containers": [{"name": CONTAINER, "image": IMAGES[1]}]}});
-                let body = image.to_string();
-                self.cluster
-                    .kubectl(&["patch", "pod", name, "--patch", &body])?;
-            }
-            Subject::Recreate | Subject::RecreateUpgraded => {
-                let answer = self.api.call("DELETE", &path, None)?;
-                ensure!(answer.status == 200, "DELETE {path}: {answer:?}");
-            }
-        }
-        let outage = client.outage()?;
-        let image = match subject {
-            Subject::Upgrade | Subject::RecreateUpgraded => IMAGES[1],
-            Subject::Restart | Subject::Recreate => IMAGES[0],
-        };
-        let after = self.wait_ready(name, image)?;
-        ensure!(
-            after["status"]["podIP"] == before["status"]["podIP"],
-            "{name} has another address: what was measured is not its outage"
-        );
-        Ok(outage)
-    }
-
-    /// Waits until a Pod is Ready, from this image where one is named.
-    fn wait_ready(&self, name: &str, image: &str) -> Result<Value> {
-        wait_patiently(&format!("{name} being Ready"), DEADLINE, || {
-            let pod = self.api.json(&format!("{PODS}/{name}"));
-            let pod = pod.map_err(|error| Pending::because(format!("{error:#}")))?;
-            let conditions = pod["status"]["conditions"].as_array();
-            let mut conditions = conditions.into_iter().flatten();
-            let is_ready = conditions.any(|it| it["type"] == "Ready" && it["status"] == "True");
-            let runs = pod["status"]["containerStatuses"][0]["image"].as_str();
-            if is_ready && runs.is_some_and(|it| it.ends_with(image)) {
-                return Ok(pod);
-            }
-            Err(Pending::because(pod["status"].to_string()))
-        })
-    }
-
-    /// Waits until a request has ended well.
-    fn wait_verdict(&self, name: &str) -> Result<()> {
-        wait_patiently(&format!("the end of {name}"), DEADLINE, || {
-            let request = self.api.json(&format!("{REQUESTS}/{name}"));
-            let request = request.map_err(|error| Pending::because(format!("{error:#}")))?;
-            let status = &request["status"];
-            match status["phase"].as_str() {
-                Some("Succeeded") => Ok(Ok(())),
-                Some("Failed") => Ok(Err(anyhow::anyhow!("{name} has failed: {status}"))),
-                _ => Err(Pending::because(status.to_string())),
-            }
-        })?
-    }
-}
-
-fn report(rows: &[(Subject, Vec<Samples>)], plan: Plan) -> String {
+fn report(rows: &[(Subject, Samples)], plan: Plan) -> String {
     let figure = |subject: Subject, percent: usize| {
-        let rounds = rows.iter().find(|(it, _)| *it == subject);
-        let rounds = rounds.into_iter().flat_map(|(_, rounds)| rounds);
-        median(rounds.map(|round| round.percentile_ms(percent)))
+        let row = rows.iter().find(|(it, _)| *it == subject);
+        row.map_or(f64::NAN, |(_, samples)| samples.percentile_ms(percent))
     };
-    let mut table = Table::new(&["outage, ms", "p50", "p99"]);
+    let count = plan.pods * plan.rounds;
+    let (last, percent) = if count < ENOUGH {
+        ("longest", 100)
+    } else {
+        ("p99", 99)
+    };
+    let mut table = Table::new(&["outage, ms", "p50", last]);
     for (subject, _) in rows {
         let cell = |percent| format!("{:.0}", figure(*subject, percent));
-        table.row(vec![subject.name().to_owned(), cell(50), cell(99)]);
+        table.row(vec![subject.name().to_owned(), cell(50), cell(percent)]);
     }
     for (subject, peer) in Subject::ALL.iter().filter_map(|it| Some((*it, it.peer()?))) {
         let cell = |percent| format!("{:.2}", figure(subject, percent) / figure(peer, percent));
-        table.row(vec![
-            format!("ratio, {}", subject.name()),
-            cell(50),
-            cell(99),
-        ]);
+        let name = format!("ratio, {}", subject.name());
+        table.row(vec![name, cell(50), cell(percent)]);
     }
     format!(
-        "images present; medians of {} alternating rounds of {} Pods each\n\n{}",
+        "{count} outages each, in {} alternating rounds; {} Pods on the node; an absent image has a layer of {} MB, sent at {} MB/s\n\n{}",
         plan.rounds,
         plan.pods,
+        plan.megabytes,
+        plan.rate,
         table.render()
     )
 }
@@ -244,15 +131,33 @@ fn progress(text: &str) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn words(text: &str) -> Vec<String> {
+        text.split(' ').map(str::to_owned).collect()
+    }
 
     #[test]
     fn flags_are_read_and_nonsense_is_refused() {
-        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let plan = plan(&words("--pods 20 --rounds 1")).unwrap();
+        let plan = plan(&words("--pods 20 --rounds 1 --layer 10 --rate 5")).unwrap();
         assert_eq!((plan.pods, plan.rounds), (20, 1));
+        assert_eq!((plan.megabytes, plan.rate), (10, 5));
         for text in ["--pods", "--pods x", "--pods 0", "--nodes 1"] {
             assert!(super::plan(&words(text)).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn few_outages_have_a_longest_one_and_no_percentile_of_99() {
+        let rows = Subject::ALL.map(|subject| {
+            let outages = (1..=20).map(Duration::from_millis).collect();
+            (subject, Samples::new(outages))
+        });
+        let told = |text: &str| report(&rows, plan(&words(text)).unwrap());
+        let few = told("--pods 20 --rounds 1");
+        assert!(few.contains("longest") && !few.contains("p99"), "{few}");
+        assert!(told("--pods 20 --rounds 5").contains("p99"));
     }
 }

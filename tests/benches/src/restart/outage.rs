@@ -1,7 +1,7 @@
-//! How long an address serves nobody, as a client sees it: this program, run where the client is, connects again and again and says when that stopped and
-//! when it worked again. Times are of the monotonic clock, which all namespaces share.
+//! How long an address serves nobody, as a client sees it: this program, run where the client is, connects again and again and says how long that did not
+//! work. Times are of the monotonic clock, which all namespaces share.
 
-use std::io::{BufRead as _, BufReader, Write as _, stdout};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _, sink, stdin, stdout};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
@@ -13,8 +13,8 @@ use tests_testbed::Namespace;
 /// From one try to the next: the resolution of what is measured.
 const EVERY: Duration = Duration::from_millis(2);
 
-/// Who is there answers at once; on the way to an address that nobody has, nothing ever comes.
-const TRY_DEADLINE: Duration = Duration::from_millis(50);
+/// Who is there answers at once, also on a busy machine; on the way to an address that nobody has, nothing ever comes. The second part of the resolution.
+const TRY_DEADLINE: Duration = Duration::from_millis(30);
 
 /// Tries of an outage that never ends.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -27,6 +27,7 @@ const SERVES: &str = "serves";
 pub(crate) struct Client {
     child: Child,
     said: BufReader<ChildStdout>,
+    outages: Vec<Duration>,
 }
 
 impl Client {
@@ -36,24 +37,40 @@ impl Client {
         let mut command: Command = place.command(own);
         let child = command
             .args(["client", address])
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = child.spawn().context("start the client")?;
         let said = child.stdout.take().context("a client without output")?;
         let mut client = Self {
             child,
             said: BufReader::new(said),
+            outages: Vec::new(),
         };
         let first = client.line()?;
         ensure!(first == SERVES, "the client says {first:?}");
         Ok(client)
     }
 
-    /// Waits for the end of the first outage; how long it was.
-    pub(crate) fn outage(mut self) -> Result<Duration> {
+    /// Waits for the end of an outage.
+    pub(crate) fn wait_outage(&mut self) -> Result<()> {
         let line = self.line()?;
-        let micros: u64 = line.parse().with_context(|| format!("{line:?}"))?;
-        Ok(Duration::from_micros(micros))
+        self.outages.push(parse(&line)?);
+        Ok(())
+    }
+
+    /// Looks no more; how long the longest outage was. A client that is not let run for a while takes that for an outage, a short one.
+    pub(crate) fn longest(mut self) -> Result<Duration> {
+        // The end of its input is what it ends by: it is not this program's child, but nsenter's.
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        self.said
+            .read_to_string(&mut rest)
+            .context("hear the client")?;
+        for line in rest.lines() {
+            self.outages.push(parse(line)?);
+        }
+        let longest = self.outages.iter().max();
+        longest.copied().context("there was no outage")
     }
 
     fn line(&mut self) -> Result<String> {
@@ -64,6 +81,11 @@ impl Client {
     }
 }
 
+fn parse(line: &str) -> Result<Duration> {
+    let micros: u64 = line.parse().with_context(|| format!("{line:?}"))?;
+    Ok(Duration::from_micros(micros))
+}
+
 impl Drop for Client {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -71,7 +93,7 @@ impl Drop for Client {
     }
 }
 
-/// The client's side: says that the address serves, then how many microseconds the first outage took.
+/// The client's side: says that the address serves, then of each outage how many microseconds it took. Ends with its input, but not in an outage.
 pub(crate) fn look(address: &str) -> Result<()> {
     let address: SocketAddr = address.parse().context("parse the address")?;
     let begun = Instant::now();
@@ -80,14 +102,19 @@ pub(crate) fn look(address: &str) -> Result<()> {
         thread::park_timeout(EVERY);
     }
     say(SERVES)?;
+    let maker = thread::spawn(|| std::io::copy(&mut stdin(), &mut sink()));
     let mut last = Instant::now();
     let mut was_out = false;
     loop {
         let tried = Instant::now();
         if serves(&address) {
             if was_out {
-                return say(&last.elapsed().as_micros().to_string());
+                say(&last.elapsed().as_micros().to_string())?;
             }
+            if maker.is_finished() {
+                return Ok(());
+            }
+            was_out = false;
             last = tried;
         } else {
             was_out = true;

@@ -5,13 +5,17 @@ use serde_json::{Value, json};
 /// A way to have a container run anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
+    /// The runtime is asked to stop a container and to start another one; nobody else takes part.
+    Runtime,
     /// A `ContainerRestart`: the Pod stays.
     Restart,
-    /// Another image in the Pod that lives.
-    Upgrade,
     /// The Pod is deleted, and its set makes another one on the same node.
     Recreate,
-    /// The same, from another image.
+    /// `kubectl berth upgrade` to an image that the node does not have.
+    Upgrade,
+    /// The image of the Pod that lives is changed, and nothing else is done.
+    Patch,
+    /// The Pod is deleted, and the next one has an image that the node does not have.
     RecreateUpgraded,
 }
 
@@ -22,27 +26,34 @@ pub(crate) const CONTAINER: &str = "app";
 /// Where it serves.
 pub(crate) const PORT: u16 = 7000;
 
-/// Both are on the node.
-pub(crate) const IMAGES: [&str; 2] = ["localhost/app:v1", "localhost/app:v2"];
+/// What the node has.
+pub(crate) const PRESENT: &str = "localhost/app:v1";
 
 /// Serves until it is told to end, and ends at once then.
-const SERVER: &str =
-    "trap 'kill $!; exit 0' TERM; httpd -f -p 7000 & wait $!; while :; do wait; done";
+pub(crate) const SERVER: [&str; 3] = [
+    "sh",
+    "-c",
+    "trap 'kill $!; exit 0' TERM; httpd -f -p 7000 & wait $!; while :; do wait; done",
+];
 
 impl Subject {
-    pub(crate) const ALL: [Self; 4] = [
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Runtime,
         Self::Restart,
         Self::Recreate,
         Self::Upgrade,
+        Self::Patch,
         Self::RecreateUpgraded,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
-            Self::Restart => "restart in place",
-            Self::Upgrade => "new image in place",
-            Self::Recreate => "delete and recreate",
-            Self::RecreateUpgraded => "delete and recreate, new image",
+            Self::Runtime => "the runtime alone: stop, create, start",
+            Self::Restart => "image present: restart in place",
+            Self::Recreate => "image present: delete and recreate",
+            Self::Upgrade => "image absent: upgrade in place, pulled before",
+            Self::Patch => "image absent: changed in place, pulled by kubelet",
+            Self::RecreateUpgraded => "image absent: delete and recreate",
         }
     }
 
@@ -51,7 +62,7 @@ impl Subject {
         match self {
             Self::Restart => Some(Self::Recreate),
             Self::Upgrade => Some(Self::RecreateUpgraded),
-            Self::Recreate | Self::RecreateUpgraded => None,
+            Self::Runtime | Self::Recreate | Self::Patch | Self::RecreateUpgraded => None,
         }
     }
 }
@@ -73,8 +84,8 @@ pub(crate) fn set(count: usize, node: &str, image: &str) -> Value {
                     "automountServiceAccountToken": false, "enableServiceLinks": false,
                     "terminationGracePeriodSeconds": 5,
                     "containers": [{
-                        "name": CONTAINER, "image": image, "imagePullPolicy": "Never",
-                        "command": ["sh", "-c", SERVER],
+                        "name": CONTAINER, "image": image, "imagePullPolicy": "IfNotPresent",
+                        "command": SERVER,
                         "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
                     }],
                 },
