@@ -31,7 +31,7 @@ pub fn pod_of(
     near: Option<&str>,
 ) -> Value {
     let template = canonical(&revision.template);
-    let name = name_of(&set.name, ordinal);
+    let name = pod_name(&set.name, ordinal);
     let mut labels = entries(&template["metadata"]["labels"]);
     labels.insert(names::REVISION_LABEL.into(), revision.hash.clone().into());
     labels.insert(names::POD_INDEX_LABEL.into(), ordinal.to_string().into());
@@ -72,7 +72,7 @@ pub fn pod_of(
 }
 
 /// What the Pod of an ordinal is called.
-pub fn name_of(set: &str, ordinal: u32) -> String {
+pub fn pod_name(set: &str, ordinal: u32) -> String {
     format!("{set}-{ordinal}")
 }
 
