@@ -3,7 +3,15 @@
 //! Always holds: a Pod gets at most one write of a plan. What costs service is granted within the budget, which counts every
 //! Pod that is not available, whatever the cause.
 
-use std::collections::BTreeMap;
+mod confirm;
+mod decide;
+mod goals;
+mod grant;
+mod pulls;
+mod roster;
+mod status;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use proto_crd::container_restart;
@@ -13,6 +21,9 @@ use serde_json::Value;
 
 use crate::operation::Operation;
 use crate::pod::Endpoint;
+
+pub use confirm::{Refusal, confirm};
+pub use decide::plan;
 
 /// A set as it is looked at.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,7 +71,7 @@ pub struct Surroundings {
     /// The number of the leader's term that looks.
     pub term: u64,
     /// Nodes on which something can be done now: Ready, and their agent's Lease is fresh.
-    pub nodes_well: std::collections::BTreeSet<String>,
+    pub nodes_well: BTreeSet<String>,
     /// What `EndpointSlice`s say, by the Pod's UID; of a Pod that is not here: it is in none.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// By node: what this set asked it for, and what has become of it.
@@ -69,6 +80,8 @@ pub struct Surroundings {
     pub restarts: BTreeMap<String, Restart>,
     /// Where the Pod of an ordinal was that is gone now, as far as that is remembered.
     pub last_nodes: BTreeMap<u32, String>,
+    /// Why the API server did not take a Pod of the set when one was made last; nothing: it did.
+    pub refused: Option<String>,
 }
 
 /// What this set asked one node for.
@@ -225,6 +238,17 @@ pub enum Deed {
         number: i64,
         /// The template.
         template: Value,
+    },
+    /// Makes a revision the latest one again.
+    NumberRevision {
+        /// The object's name.
+        name: String,
+        /// The object's UID.
+        uid: String,
+        /// The object's version.
+        version: String,
+        /// Its new number.
+        number: i64,
     },
     /// Deletes a revision that no Pod has.
     DeleteRevision {

@@ -13,6 +13,7 @@ use proto_crd::time::Timestamp;
 
 use crate::operation::Operation;
 
+pub(crate) use step::images;
 pub use step::{Goal, Look, Next, Step, step};
 
 /// A Pod as it is looked at.

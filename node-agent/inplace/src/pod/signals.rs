@@ -91,7 +91,11 @@ impl PodView {
     }
 
     /// The finalizers that are missing before it counts as released.
-    pub fn unattached(&self, lossless: Option<&Lossless>, endpoint: Endpoint) -> Vec<&str> {
+    pub fn unattached<'a>(
+        &'a self,
+        lossless: Option<&'a Lossless>,
+        endpoint: Endpoint,
+    ) -> Vec<&'a str> {
         self.expected(lossless, endpoint)
             .filter(|name| !self.finalizers.contains(name))
             .map(String::as_str)

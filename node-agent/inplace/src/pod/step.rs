@@ -115,6 +115,11 @@ impl Step {
         }
     }
 
+    /// Nothing is done.
+    pub(crate) const fn idle() -> Self {
+        Self::new(State::Serving, None, Next::Nothing)
+    }
+
     pub(super) fn of(operation: &Operation, next: Next) -> Self {
         Self::new(operation.state, Some(operation.since), next)
     }
@@ -172,7 +177,7 @@ impl Look<'_> {
                 if pod.node.is_none() {
                     return serving(Next::Drain(self.delete(false)));
                 }
-                self.drain(self.operation(kind, release, to, attempts), goal)
+                self.drain(&self.operation(kind, release, to, attempts), goal)
             }
             Goal::Upgrade {
                 release,
@@ -185,9 +190,11 @@ impl Look<'_> {
                 }
                 let operation = self.operation(Kind::Upgrade, release, &patch.revision, attempts);
                 if images(patch).next().is_none() {
-                    return self.drain(operation, goal);
+                    return self.drain(&operation, goal);
                 }
-                serving(Next::Begin(self.stamp(operation.at(State::PrePull, self.now))))
+                serving(Next::Begin(
+                    self.stamp(operation.at(State::PrePull, self.now)),
+                ))
             }
         }
     }
@@ -210,10 +217,10 @@ impl Look<'_> {
     }
 
     /// Its traffic begins to be led away, if it is to be.
-    fn drain(&self, operation: Operation, goal: &Goal<'_>) -> Step {
+    fn drain(&self, operation: &Operation, goal: &Goal<'_>) -> Step {
         let (state, since) = (operation.state, Some(operation.since));
         if self.lossless.is_none() || !self.pod.gate.declared {
-            let last = self.last(&operation, goal, false);
+            let last = self.last(operation, goal, false);
             return Step::new(state, since, Next::Drain(last));
         }
         if let Err(error) = self.pod.gate.holders() {
@@ -274,7 +281,7 @@ impl Look<'_> {
             }
         }
         if waits_for.is_empty() {
-            let mut step = self.drain(operation.clone(), goal);
+            let mut step = self.drain(operation, goal);
             if !self.node_is_well {
                 step = Step::waiting(operation, self.node());
             }
@@ -290,7 +297,9 @@ impl Look<'_> {
     }
 
     fn pull_of(&self, operation: &Operation, image: &str) -> Pull {
-        let asked = self.pulls.filter(|pulls| pulls.requested_by == operation.release_id);
+        let asked = self
+            .pulls
+            .filter(|pulls| pulls.requested_by == operation.release_id);
         let pull = asked.and_then(|pulls| pulls.images.get(image)).cloned();
         pull.unwrap_or_else(|| Pull::Pending(format!("to be asked of {}", self.node())))
     }
@@ -407,9 +416,9 @@ impl Look<'_> {
                 leaving.state = State::Draining;
                 let held = self.pod.gate.is_held_by(self.holder);
                 let detached = self.lossless.is_none_or(|lossless| {
-                    let awaited =
-                        self.pod
-                            .awaited_to_detach(lossless, self.endpoint, self.holder);
+                    let awaited = self
+                        .pod
+                        .awaited_to_detach(lossless, self.endpoint, self.holder);
                     held && awaited.is_empty()
                 });
                 if detached {
@@ -463,8 +472,9 @@ impl Look<'_> {
                 .as_ref()
                 .filter(|failure| failure.reason == Reason::IdentityLost && !self.paused);
             return match lost {
-                Some(failure) => Step::waiting(operation, "")
-                    .failed(failure.reason, failure.message.as_str()),
+                Some(failure) => {
+                    Step::waiting(operation, "").failed(failure.reason, failure.message.as_str())
+                }
                 None => Step::of(operation, Next::Do(self.finish())),
             };
         }

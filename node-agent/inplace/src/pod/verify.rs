@@ -84,9 +84,7 @@ impl Look<'_> {
             .filter(|container| operation.before.contains_key(&container.name))
             .filter_map(|container| container.started_at);
         let seen = self.pod.containers_ready.since;
-        started
-            .chain(seen)
-            .fold(operation.since, |latest, time| latest.max(time))
+        started.chain(seen).fold(operation.since, Ord::max)
     }
 
     fn verified(&self, operation: &Operation) -> Deed {
@@ -128,7 +126,9 @@ impl Look<'_> {
         let name = restart_name(self.pod, operation);
         let Some(request) = self.restarts.get(&name) else {
             // What does not run now comes back with the new environment by itself.
-            let running = old.iter().filter(|container| container.started_at.is_some());
+            let running = old
+                .iter()
+                .filter(|container| container.started_at.is_some());
             let containers: Vec<String> = running.map(|container| container.name.clone()).collect();
             if containers.is_empty() || !self.node_is_well {
                 return step;
@@ -153,7 +153,10 @@ impl Look<'_> {
             let why = format!("ContainerRestart {name} failed: {}{until}", request.message);
             return step.failed(Reason::RestartFailed, why);
         }
-        step.for_whom(format!("ContainerRestart {name} ({}{until})", request.message))
+        step.for_whom(format!(
+            "ContainerRestart {name} ({}{until})",
+            request.message
+        ))
     }
 }
 
@@ -176,9 +179,8 @@ fn awaited(pod: &PodView, container: &Container, before: &str) -> Option<String>
     }
     let desired = specification_hash(name, &container.image);
     let facts = pod.reported.get(name);
-    let told = facts.is_some_and(|facts| {
-        facts.reported.as_ref() == Some(&desired) && facts.id == container.id
-    });
+    let told = facts
+        .is_some_and(|facts| facts.reported.as_ref() == Some(&desired) && facts.id == container.id);
     (!told).then(|| format!("the node's agent to report container {name}"))
 }
 
@@ -195,6 +197,9 @@ fn why((reason, message): &(String, String)) -> String {
 }
 
 fn is_in_trouble(container: &Container) -> bool {
-    let reason = container.waiting.as_ref().map(|(reason, _)| reason.as_str());
+    let reason = container
+        .waiting
+        .as_ref()
+        .map(|(reason, _)| reason.as_str());
     reason.is_some_and(|reason| TROUBLE.contains(&reason))
 }

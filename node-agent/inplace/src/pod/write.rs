@@ -153,7 +153,10 @@ fn before(
 }
 
 fn identity(pod: &PodView) -> Identity {
-    let sandbox = pod.reported.values().find_map(|facts| facts.sandbox.clone());
+    let sandbox = pod
+        .reported
+        .values()
+        .find_map(|facts| facts.sandbox.clone());
     Identity {
         ips: pod.ips.clone(),
         sandbox: sandbox.unwrap_or_default(),

@@ -1,0 +1,163 @@
+//! What is wanted of each Pod that stays: whether it is to be at the update revision, and how it gets there.
+//!
+//! Always holds: as many as are asked for, those first that are under way, then those that are down, then the highest ordinals.
+//! A Pod that has the update revision is never taken back from it because fewer are asked for.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_crd::in_place_set::UpgradePolicy;
+use serde_json::Value;
+
+use super::{PodPatch, SetView};
+use crate::operation::{Kind, State};
+use crate::pod::{Goal, PodView};
+use crate::template::{Change, change};
+
+/// The release that Pods go through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// The release's id.
+    pub(super) release: String,
+    /// The update revision, by its hash.
+    pub(super) revision: String,
+}
+
+/// How a Pod of one revision gets to the update revision.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Way {
+    /// In place.
+    InPlace {
+        patch: PodPatch,
+        restart: Vec<String>,
+    },
+    /// By being made anew, and why.
+    ReCreate,
+    /// Not at all: why.
+    Refused(String),
+}
+
+/// The ways to one revision, worked out once for each that Pods have.
+#[derive(Debug)]
+pub(super) struct Ways {
+    from: BTreeMap<String, Way>,
+    unknown: Way,
+    without_gate: Way,
+}
+
+impl Ways {
+    pub(super) fn new(set: &SetView, to: &str, pods: &[&PodView]) -> Self {
+        let of = |hash: &str| {
+            let known = set.revisions.iter().find(|revision| revision.hash == hash);
+            known.map(|revision| &revision.template)
+        };
+        let policy = set.spec.upgrade_policy;
+        let not_in_place = |why: &str| {
+            if policy == UpgradePolicy::InPlaceOnly {
+                Way::Refused(why.to_owned())
+            } else {
+                Way::ReCreate
+            }
+        };
+        let hashes: BTreeSet<&str> = pods
+            .iter()
+            .filter_map(|pod| pod.revision.as_deref())
+            .collect();
+        let from = hashes
+            .into_iter()
+            .filter_map(|hash| Some((hash.to_owned(), way(of(hash)?, of(to)?, to, policy))))
+            .collect();
+        Self {
+            from,
+            unknown: not_in_place("the Pod's revision is not in the set's history"),
+            without_gate: not_in_place(
+                "the Pod lacks the readiness gate berth.dev/ServiceReady, which cannot be added, so that its traffic cannot be led away",
+            ),
+        }
+    }
+
+    /// How this Pod gets there.
+    pub(super) fn of(&self, pod: &PodView, lossless: bool) -> &Way {
+        let known = pod.revision.as_ref().and_then(|hash| self.from.get(hash));
+        match known.unwrap_or(&self.unknown) {
+            Way::InPlace { patch, restart }
+                if lossless && !pod.gate.declared && is_disruptive(patch, restart) =>
+            {
+                &self.without_gate
+            }
+            way => way,
+        }
+    }
+}
+
+fn is_disruptive(patch: &PodPatch, restart: &[String]) -> bool {
+    !(patch.images.is_empty() && patch.init_images.is_empty() && restart.is_empty())
+}
+
+fn way(from: &Value, to: &Value, hash: &str, policy: UpgradePolicy) -> Way {
+    match change(from, to, policy) {
+        Change::None => Way::InPlace {
+            patch: PodPatch {
+                revision: hash.to_owned(),
+                ..PodPatch::default()
+            },
+            restart: Vec::new(),
+        },
+        Change::InPlace(in_place) => Way::InPlace {
+            patch: in_place.patch(hash),
+            restart: in_place.restart,
+        },
+        Change::ReCreate { .. } => Way::ReCreate,
+        Change::Refused { why } => Way::Refused(why),
+    }
+}
+
+impl Way {
+    /// What is wanted of a Pod that is to go this way.
+    pub(super) fn goal<'a>(&'a self, target: &'a Target) -> Goal<'a> {
+        match self {
+            Self::InPlace { patch, restart } => Goal::Upgrade {
+                release: &target.release,
+                patch,
+                restart,
+            },
+            Self::ReCreate => Goal::Leave {
+                kind: Kind::Recreate,
+                release: &target.release,
+            },
+            Self::Refused(_) => Goal::Stay,
+        }
+    }
+}
+
+/// Whether a Pod has the update revision, or gets it for sure.
+pub(super) fn is_updated(pod: &PodView, target: &str) -> bool {
+    pod.revision.as_deref() == Some(target)
+}
+
+/// Who comes first: the smaller, the sooner.
+pub(super) fn rank(pod: &PodView, target: &str) -> (u8, Reverse<Option<u32>>) {
+    let order = match pod.operation() {
+        Some(operation) if operation.state >= State::Upgrading => 0,
+        Some(operation) if operation.to_revision == target || operation.op == Kind::Recreate => 1,
+        Some(_) => 2,
+        None if !pod.is_serving() => 3,
+        None => 4,
+    };
+    (order, Reverse(pod.ordinal))
+}
+
+/// The Pods, by UID, that are to get the update revision: so many that `lacking` more have it in the end.
+pub(super) fn chosen<'a>(kept: &[&'a PodView], target: &str, lacking: usize) -> BTreeSet<&'a str> {
+    let mut others: Vec<&PodView> = kept
+        .iter()
+        .copied()
+        .filter(|pod| !is_updated(pod, target))
+        .collect();
+    others.sort_by_key(|pod| rank(pod, target));
+    others
+        .into_iter()
+        .take(lacking)
+        .map(|pod| pod.uid.as_str())
+        .collect()
+}

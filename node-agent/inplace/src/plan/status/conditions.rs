@@ -1,0 +1,105 @@
+//! The set's conditions.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff;
+use proto_crd::condition::{Condition, ConditionStatus};
+use proto_crd::in_place_set::{InPlaceSetStatus, ReleasePhase};
+use proto_crd::time::Timestamp;
+
+use super::super::{SetView, Surroundings};
+use super::{Outcome, cut};
+
+/// Enough Pods are available.
+const AVAILABLE: &str = "Available";
+/// The set goes where it is to be, or is there.
+const PROGRESSING: &str = "Progressing";
+/// No further Pod is begun with.
+const PAUSED: &str = "Paused";
+/// A Pod could not be made.
+const REPLICA_FAILURE: &str = "ReplicaFailure";
+
+/// Writes them into a status.
+pub(super) fn set(
+    set: &SetView,
+    outcome: &Outcome<'_>,
+    status: &mut InPlaceSetStatus,
+    surroundings: &Surroundings,
+    now: Timestamp,
+) {
+    let spec = &set.spec;
+    let (available, replicas) = (status.available_replicas, spec.replicas);
+    let least = replicas.saturating_sub(spec.max_unavailable());
+    let mut rows = Vec::new();
+    rows.push(if available >= least {
+        let text = format!("{available} of {replicas} Pods are available, and {least} must be");
+        (AVAILABLE, true, "MinimumReplicasAvailable", text)
+    } else {
+        let text = format!("only {available} of {replicas} Pods are available; {least} must be");
+        (AVAILABLE, false, "MinimumReplicasUnavailable", text)
+    });
+    rows.push(progressing(outcome, status));
+    rows.push(if spec.paused {
+        let text = "spec.paused is true: no further Pod is begun with".to_owned();
+        (PAUSED, true, "SpecPaused", text)
+    } else {
+        (PAUSED, false, "NotPaused", String::new())
+    });
+    rows.push(match &surroundings.refused {
+        Some(why) => (REPLICA_FAILURE, true, "FailedCreate", cut(why)),
+        None => (REPLICA_FAILURE, false, "NoFailure", String::new()),
+    });
+    let conditions = rows.into_iter().map(|(kind, holds, reason, message)| {
+        let wanted = if holds {
+            ConditionStatus::True
+        } else {
+            ConditionStatus::False
+        };
+        let before = set.status.conditions.iter().find(|one| one.r#type == kind);
+        let since = before
+            .filter(|before| before.status == wanted)
+            .map_or_else(|| time(now), |before| before.last_transition_time.clone());
+        Condition {
+            r#type: kind.to_owned(),
+            status: wanted,
+            reason: reason.to_owned(),
+            message,
+            last_transition_time: since,
+        }
+    });
+    status.conditions = conditions.collect();
+}
+
+fn progressing(
+    outcome: &Outcome<'_>,
+    status: &InPlaceSetStatus,
+) -> (&'static str, bool, &'static str, String) {
+    let Some(release) = &status.release else {
+        let is_there = outcome.roster.missing.is_empty() && outcome.roster.surplus.is_empty();
+        return if is_there {
+            (PROGRESSING, true, "AllPodsThere", String::new())
+        } else {
+            (PROGRESSING, true, "Scaling", String::new())
+        };
+    };
+    let waits_for = release.waits_for.clone();
+    match release.phase {
+        ReleasePhase::Held => {
+            let reason = if outcome.unknown.is_some() {
+                "NoWay"
+            } else {
+                "PodFailed"
+            };
+            (PROGRESSING, false, reason, waits_for)
+        }
+        ReleasePhase::Paused => (PROGRESSING, false, "Paused", waits_for),
+        ReleasePhase::Progressing => (PROGRESSING, true, "ReleaseProgressing", waits_for),
+        ReleasePhase::Succeeded => (PROGRESSING, true, "ReleaseSucceeded", String::new()),
+    }
+}
+
+/// As Kubernetes' own objects keep it: in whole seconds.
+fn time(now: Timestamp) -> Time {
+    let seconds = now.since(Timestamp::default()).as_secs();
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    Time(jiff::Timestamp::from_second(seconds).unwrap_or_default())
+}
