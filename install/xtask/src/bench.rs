@@ -25,6 +25,8 @@ pub(crate) enum Bench {
     Agent,
     /// How long an address serves nobody while its container is made to run anew: in place, and by delete-and-recreate, with the image present and absent
     Restart,
+    /// One release of thousands of Pods in place, on fake nodes: wall time, writes, and what the controllers take
+    Release,
 }
 
 /// What to measure.
@@ -50,6 +52,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Cluster => cluster(args, "bench-cluster"),
         Bench::Agent => cluster(args, "bench-agent"),
         Bench::Restart => cluster(args, "bench-restart"),
+        Bench::Release => release(args),
     }
 }
 
@@ -60,6 +63,20 @@ fn cni(args: &BenchArgs) -> Result<()> {
     let program = program(&workspace, args.profile, "bench-cni")?;
     let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
     run_step("measuring", command.args(&args.rest), BUDGET)
+}
+
+/// An API server, and no node.
+fn release(args: &BenchArgs) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::WORLD])?;
+    let workspace = Workspace::find()?;
+    let kubernetes = programs::kubernetes(&workspace)?;
+    let bin_dir = product(&workspace, args.profile)?;
+    let program = program(&workspace, args.profile, "bench-release")?;
+    let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
+    command
+        .args(&args.rest)
+        .env(KUBERNETES_VARIABLE, kubernetes);
+    run_step("measuring", &mut command, BUDGET)
 }
 
 /// Runs a program that makes a cluster.

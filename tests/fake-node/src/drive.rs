@@ -59,6 +59,8 @@ pub(crate) struct Shown {
     pub(crate) writes: AtomicU64,
     /// What was answered that is not as it should be.
     pub(crate) trouble: Mutex<Vec<String>>,
+    /// Why the last watch that ended did: an API server ends them by and by, and may be away.
+    pub(crate) interrupted: Mutex<Option<String>>,
 }
 
 /// Troubles that are kept.
@@ -169,7 +171,10 @@ impl Driver {
                 self.forget(&key);
                 touched.extend(self.restarts_of(&key));
             }
-            Input::Interrupted(why) => self.trouble(why),
+            Input::Interrupted(why) => {
+                let last = self.shown.interrupted.lock();
+                *last.unwrap_or_else(PoisonError::into_inner) = Some(why);
+            }
             Input::Written(done) => self.written(done, touched),
             Input::Order(order) => self.order(order, touched),
         }

@@ -129,6 +129,12 @@ impl FakeNodes {
         all.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Why the last watch that ended did, if one has; that is no trouble.
+    pub fn interrupted(&self) -> Option<String> {
+        let last = self.shown.interrupted.lock();
+        last.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn order(&self, order: Order) {
         // Without its driver nothing happens any more, and the test will see that.
         let _ = self.orders.send(Input::Order(order));

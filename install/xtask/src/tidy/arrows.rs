@@ -86,11 +86,18 @@ const ARROWS: &[(&str, &[&str])] = &[
             "cni-spec",
             "tests-testbed",
             "tests-cri",
+            "tests-fake-node",
         ],
     ),
     (
         "tests-benches",
-        &["tests", "tests-cri", "tests-testbed", "ipamd-core"],
+        &[
+            "tests",
+            "tests-cri",
+            "tests-fake-node",
+            "tests-testbed",
+            "ipamd-core",
+        ],
     ),
 ];
 
