@@ -7,7 +7,7 @@ use tests_testbed::{Addons, Cluster, Namespace, Net, Runtime};
 
 use crate::{
     seen::{container, find, pod, wait_for},
-    site::wait_ready,
+    site::{builder, wait_ready},
 };
 
 /// The configuration on a node.
@@ -38,7 +38,7 @@ sysread($s, my $end, 1);
 
 /// A cluster whose operator has chained two plugins behind ours, with a node of each runtime.
 fn chained() -> Cluster {
-    let builder = Cluster::builder("cluster-chain").racks(1).node("n1", "a");
+    let builder = builder("cluster-chain").racks(1).node("n1", "a");
     let mut cluster = builder.host("vm", "a", Net::External).build().unwrap();
     cluster.add_node("n2", "a", Runtime::Debian).unwrap();
     cluster.wait_nodes().unwrap();

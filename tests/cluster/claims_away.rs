@@ -8,7 +8,7 @@ use tests_testbed::{Cluster, Daemon};
 use crate::{
     claims_seen::{claims, claims_of, wait_consistent, wait_long, wait_told},
     seen::{attached, wait_for},
-    site::{look, stateful_set, wait_ready},
+    site::{builder, look, stateful_set, wait_ready},
 };
 
 /// Where the runtime listens, inside a node.
@@ -22,7 +22,7 @@ const BINDINGS: [&str; 3] = [
 ];
 
 fn own(name: &str) -> Cluster {
-    let builder = Cluster::builder(name).racks(1);
+    let builder = builder(name).racks(1);
     builder.node("n1", "a").build().unwrap()
 }
 

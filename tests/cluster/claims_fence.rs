@@ -9,7 +9,8 @@ use crate::{
         set_where, wait_consistent, wait_long, wait_told,
     },
     seen::attached,
-    site::{Seen, look, wait_not_ready, wait_ready},
+    site::{Seen, builder, look, wait_not_ready, wait_ready},
+    turn::{self, Rank},
 };
 
 const RACK: &str = "topology.berth.dev/rack";
@@ -48,7 +49,8 @@ fn set_cables(cluster: &Cluster, node: &str, plugged: bool) {
 #[test]
 fn address_of_a_node_that_is_cut_off_is_taken_when_it_is_fenced_and_not_before_and_never_used_twice()
  {
-    let builder = Cluster::builder("cluster-claims-cut");
+    turn::take(Rank::Long);
+    let builder = builder("cluster-claims-cut");
     let builder = builder.node("n1", "a").node("n2", "a").node("n3", "b");
     let mut cluster = builder.build().unwrap();
     let before = start_on_n2(&cluster);
@@ -99,7 +101,8 @@ fn address_of_a_node_that_is_cut_off_is_taken_when_it_is_fenced_and_not_before_a
 
 #[test]
 fn controllers_fence_a_node_that_is_out_of_service_and_take_back_what_a_deleted_one_had() {
-    let builder = Cluster::builder("cluster-claims-dead").racks(1);
+    turn::take(Rank::Long);
+    let builder = builder("cluster-claims-dead").racks(1);
     let builder = builder.node("n1", "a").node("n2", "a");
     let mut cluster = builder.build().unwrap();
     let before = start_on_n2(&cluster);

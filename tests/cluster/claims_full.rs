@@ -6,7 +6,7 @@ use tests_testbed::Cluster;
 use crate::{
     claims_seen::{claim_writes, claims, set_where, wait_consistent, wait_long, wait_told},
     seen::{placed, remove, rollout},
-    site::{pod_spec, wait_ready},
+    site::{builder, pod_spec, wait_ready},
 };
 
 /// Pods that start at once on three nodes.
@@ -32,7 +32,7 @@ fn deployment(name: &str, replicas: usize) -> String {
 }
 
 fn site() -> Cluster {
-    let builder = Cluster::builder("cluster-claims-full").racks(1);
+    let builder = builder("cluster-claims-full").racks(1);
     let builder = builder.node("n1", "a").node("n2", "a").node("n3", "a");
     builder.build().unwrap()
 }
@@ -108,7 +108,7 @@ fn narrow(cluster: &Cluster, last: u8) {
 
 #[test]
 fn full_pool_is_told_and_what_a_set_gives_back_is_anothers_after_the_quarantine() {
-    let builder = Cluster::builder("cluster-claims-narrow").racks(1);
+    let builder = builder("cluster-claims-narrow").racks(1);
     let cluster = builder.node("n1", "a").node("n2", "a").build().unwrap();
     narrow(&cluster, 67);
     wait_long("the claims being inside", || {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tests_testbed::{Cluster, Node, Pending, wait_patiently};
 
 use crate::site::{berth_pod, own};
+use crate::turn::{self, Rank};
 
 /// Three scans, 30 s apart, half a minute to the next report, and a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -295,6 +296,7 @@ fn check_the_kernels_own_log(cluster: &Cluster) {
 #[test]
 #[expect(clippy::print_stderr, reason = "figures are read by people")]
 fn faults_of_the_machine_are_reported_and_taken_back() {
+    turn::take(Rank::Long);
     let cluster = own("cluster-health-machine");
     let node = cluster.world().node("n1");
     node.script(FILE_SYSTEMS).unwrap();

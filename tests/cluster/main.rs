@@ -65,6 +65,8 @@ mod storm;
 #[cfg(test)]
 mod trouble;
 #[cfg(test)]
+mod turn;
+#[cfg(test)]
 mod uninstall;
 #[cfg(test)]
 mod up;

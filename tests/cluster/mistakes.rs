@@ -4,7 +4,7 @@
 use serde_json::json;
 use tests_testbed::{Cluster, Pending, wait_patiently};
 
-use crate::site::{berth_pod, look, own, stateful_set, wait_ready, wait_said};
+use crate::site::{berth_pod, builder, look, own, stateful_set, wait_ready, wait_said};
 
 /// Replaces the address daemon's Pod: its containers start from the first again.
 fn replace_pod(cluster: &Cluster) {
@@ -62,7 +62,7 @@ fn plugin_folder_that_takes_no_writes_is_named_and_running_pods_do_not_notice() 
 
 #[test]
 fn pools_that_cannot_be_are_refused_and_the_old_ones_stay() {
-    let builder = Cluster::builder("cluster-pools").static_pools().racks(1);
+    let builder = builder("cluster-pools").static_pools().racks(1);
     let cluster = builder.node("n1", "a").build().unwrap();
     let good = cluster.pools().unwrap();
     let wrong = good.replace("subnet = \"10.20.1.0/24\"", "subnet = \"10.20.1.0/33\"");

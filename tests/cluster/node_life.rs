@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 use tests_testbed::{Cluster, Daemon, Net, Runtime};
 
-use crate::site::{berth_pod, look, own, stateful_set, wait_not_ready, wait_ready, wait_said};
+use crate::site::{
+    berth_pod, builder, look, own, stateful_set, wait_not_ready, wait_ready, wait_said,
+};
 
 /// What tells a daemon that was restarted, or whose Pod was replaced, from one that was left alone.
 fn identities(cluster: &Cluster, node: &str) -> Vec<Value> {
@@ -30,10 +32,7 @@ fn run_pod(cluster: &Cluster, name: &str, node: &str) -> String {
 
 #[test]
 fn node_that_joins_and_leaves_gets_its_addresses_and_disturbs_no_other() {
-    let mut cluster = Cluster::builder("cluster-join")
-        .node("n1", "a")
-        .build()
-        .unwrap();
+    let mut cluster = builder("cluster-join").node("n1", "a").build().unwrap();
     let before = identities(&cluster, "n1");
 
     let runtime = Runtime::module_from_environment().unwrap();
@@ -135,7 +134,7 @@ fn node_whose_nic_is_missing_renamed_or_late_names_it_and_gets_ready_with_it() {
 
 #[test]
 fn cluster_without_kube_proxy_works_once_berth_knows_the_api_servers_address() {
-    let mut cluster = Cluster::builder("cluster-no-proxy")
+    let mut cluster = builder("cluster-no-proxy")
         .racks(1)
         .node("n1", "a")
         .without_kube_proxy()

@@ -7,7 +7,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tests_testbed::{Cluster, Net, Pending, Runtime, wait_patiently};
+use tests_testbed::{Cluster, ClusterBuilder, Net, Pending, Runtime, wait_patiently};
+
+use crate::turn::{self, Rank};
 
 /// The names of the shared clusters; `cargo xtask test` removes what is left of them when this program has ended.
 const SHARED: &str = "cluster-shared";
@@ -16,56 +18,86 @@ const SHARED_CLAIMS: &str = "cluster-shared-claims";
 /// Pods start within two seconds on an idle machine.
 const POD_DEADLINE: Duration = Duration::from_secs(120);
 
+/// A cluster that tests share.
+struct Common {
+    /// Whose it is. Apart from the cluster, so that it is made by who has a turn.
+    row: Mutex<()>,
+    cluster: OnceLock<Mutex<Cluster>>,
+}
+
 /// The shared cluster for the time of one test: tests of it run one after the other.
-pub(crate) struct Shared(MutexGuard<'static, Cluster>);
+pub(crate) struct Shared {
+    cluster: MutexGuard<'static, Cluster>,
+    _row: MutexGuard<'static, ()>,
+}
+
+impl Common {
+    const fn new() -> Self {
+        Self {
+            row: Mutex::new(()),
+            cluster: OnceLock::new(),
+        }
+    }
+
+    fn take(&'static self, make: fn() -> Cluster) -> Shared {
+        let row = self.row.lock().unwrap_or_else(PoisonError::into_inner);
+        // Afterwards: who waits for the cluster keeps nobody else from running.
+        turn::take(Rank::Row);
+        let cluster = self.cluster.get_or_init(|| Mutex::new(make()));
+        Shared {
+            // A test that failed has left Pods of its own only.
+            cluster: cluster.lock().unwrap_or_else(PoisonError::into_inner),
+            _row: row,
+        }
+    }
+}
 
 /// Both runtimes side by side, one per rack, and outside hosts: "a VM" in the first, "the exchange" on the other's internal network.
 pub(crate) fn shared() -> Shared {
-    static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(|| {
+    static COMMON: Common = Common::new();
+    COMMON.take(|| {
         let builder = Cluster::builder(SHARED).node("n1", "a");
         let builder = builder.host("vm", "a", Net::External);
         let builder = builder.host("exchange", "b", Net::Internal);
         let mut cluster = builder.build().unwrap();
         cluster.add_node("n2", "b", Runtime::Debian).unwrap();
         cluster.wait_nodes().unwrap();
-        Mutex::new(cluster)
-    });
-    // A test that failed has left Pods of its own only.
-    Shared(cluster.lock().unwrap_or_else(PoisonError::into_inner))
+        cluster
+    })
 }
 
 /// Two nodes in the first rack and one in the other, which share their racks' addresses.
 pub(crate) fn claiming() -> Shared {
-    static CLUSTER: OnceLock<Mutex<Cluster>> = OnceLock::new();
-    let cluster = CLUSTER.get_or_init(|| {
+    static COMMON: Common = Common::new();
+    COMMON.take(|| {
         let builder = Cluster::builder(SHARED_CLAIMS);
         let builder = builder.node("n1", "a").node("n2", "a").node("n3", "b");
-        Mutex::new(builder.build().unwrap())
-    });
-    Shared(cluster.lock().unwrap_or_else(PoisonError::into_inner))
+        builder.build().unwrap()
+    })
 }
 
 /// A cluster of a test's own, with one node.
 pub(crate) fn own(name: &str) -> Cluster {
+    builder(name).racks(1).node("n1", "a").build().unwrap()
+}
+
+/// What becomes a cluster of a test's own.
+pub(crate) fn builder(name: &str) -> ClusterBuilder {
+    turn::take(Rank::Short);
     Cluster::builder(name)
-        .racks(1)
-        .node("n1", "a")
-        .build()
-        .unwrap()
 }
 
 impl Deref for Shared {
     type Target = Cluster;
 
     fn deref(&self) -> &Cluster {
-        &self.0
+        &self.cluster
     }
 }
 
 impl DerefMut for Shared {
     fn deref_mut(&mut self) -> &mut Cluster {
-        &mut self.0
+        &mut self.cluster
     }
 }
 
@@ -73,7 +105,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         if std::thread::panicking() {
             // Best effort: the test has failed anyway.
-            let _ = self.0.save_evidence();
+            let _ = self.cluster.save_evidence();
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::{
     held::Held,
     pings::Pings,
     seen::{Placed, placed, restarts, wait_for},
-    site::{look, pod_spec, wait_ready},
+    site::{builder, look, pod_spec, wait_ready},
+    turn::{self, Rank},
 };
 
 /// Running Pods, half of them on each runtime.
@@ -25,7 +26,7 @@ const DAEMONS: [Daemon; 3] = [Daemon::Containerd, Daemon::Kubelet, Daemon::Ipamd
 
 /// Ten Pods on each of two nodes, with an echo server beside the server that makes them Ready.
 fn site() -> Cluster {
-    let builder = Cluster::builder("cluster-storm").racks(1).node("n1", "a");
+    let builder = builder("cluster-storm").racks(1).node("n1", "a");
     let mut cluster = builder.host("vm", "a", Net::External).build().unwrap();
     cluster.add_node("n2", "a", Runtime::Debian).unwrap();
     cluster.wait_nodes().unwrap();
@@ -89,6 +90,7 @@ fn start(cluster: &mut Cluster, daemon: Daemon) {
 
 #[test]
 fn restarts_of_the_daemons_lose_no_packet_of_twenty_pods() {
+    turn::take(Rank::Long);
     let mut cluster = site();
     let names = names();
     let uids: Vec<String> = names

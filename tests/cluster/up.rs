@@ -13,6 +13,8 @@ use nix::{sys::signal, sys::signal::Signal, unistd::Pid};
 use serde_json::Value;
 use tests_testbed::{Pending, World, wait_patiently};
 
+use crate::turn::{self, Rank};
+
 /// What `cargo xtask` runs; its tiers name it.
 fn xtask() -> PathBuf {
     let named = std::env::var_os("BERTH_XTASK");
@@ -28,6 +30,7 @@ fn testbed(name: &str, words: &[&str]) -> Command {
 }
 
 fn up(name: &str) -> Command {
+    turn::take(Rank::Short);
     testbed(name, &["up", "--no-berth", "--nodes=1", "--racks=1"])
 }
 
@@ -172,6 +175,7 @@ fn holder_of(up: &Child) -> Option<i32> {
 
 #[test]
 fn up_that_is_killed_at_any_step_leaves_nothing_that_down_or_the_next_up_does_not_remove() {
+    turn::take(Rank::Long);
     let name = "cluster-killed";
     let _gone = Gone(name);
     for victim in [Victim::Up, Victim::Holder] {

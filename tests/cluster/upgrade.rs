@@ -12,7 +12,8 @@ use tests_testbed::{
 
 use crate::{
     pings::Pings,
-    site::{berth_pod, pod_spec, stateful_set, wait_ready},
+    site::{berth_pod, builder, pod_spec, stateful_set, wait_ready},
+    turn::{self, Rank},
 };
 
 /// Some Pods one after the other on a busy machine, or an update of a node with what it waits for.
@@ -35,7 +36,7 @@ fn version_of(tag: &str) -> String {
 
 /// A cluster of one node, with an outside host on its network, and these images on the node.
 fn upgradable(name: &str, images: &[&str]) -> Cluster {
-    let cluster = Cluster::builder(name)
+    let cluster = builder(name)
         .racks(1)
         .node("n1", "a")
         .host("vm", "a", Net::External)
@@ -237,6 +238,7 @@ fn ipamd_status(cluster: &Cluster) -> Value {
 
 #[test]
 fn rolling_update_loses_no_packet_and_pods_started_meanwhile_get_their_addresses() {
+    turn::take(Rank::Long);
     let cluster = upgradable("cluster-upgrade", &[NEXT_IMAGE_VARIABLE]);
     let pings = pinged_set(&cluster, "run", 20);
     let since = ready_since(&cluster);
@@ -292,6 +294,7 @@ fn rolling_update_loses_no_packet_and_pods_started_meanwhile_get_their_addresses
 
 #[test]
 fn plugin_and_daemon_work_together_within_one_minor_version_and_say_so_beyond() {
+    turn::take(Rank::Long);
     let images = [NEXT_IMAGE_VARIABLE, FAR_IMAGE_VARIABLE];
     let cluster = upgradable("cluster-skew", &images);
     let plugin = cluster.world().node("n1").path("/opt/cni/bin/berth");

@@ -10,6 +10,7 @@ use tests_testbed::{Cluster, Daemon, Output, Process, binary};
 use crate::{
     seen::{container, exec_in, find, wait_for},
     site::{look, own, wait_ready},
+    turn::{self, Rank},
 };
 
 const POD: &str = "shop";
@@ -114,6 +115,9 @@ fn assert_given_back(cluster: &Cluster) {
         0,
         "{asked}"
     );
+    let owner = &asked["metadata"]["ownerReferences"][0];
+    let node = cluster.kubectl_json(&["get", "node", "n1"]).unwrap();
+    assert_eq!(owner["uid"], node["metadata"]["uid"], "{asked}");
     let managers = asked["metadata"]["managedFields"].to_string();
     assert!(managers.contains("\"kubectl-berth\""), "{managers}");
     assert!(!managers.contains("kubectl-berth-upgrade"), "{managers}");
@@ -390,6 +394,7 @@ fn node_reboots_in_the_middle(cluster: &mut Cluster) {
 
 #[test]
 fn restart_and_upgrade_end_with_what_has_happened_whatever_ends_in_the_middle() {
+    turn::take(Rank::Long);
     let mut cluster = own("cluster-upgrade-in-place");
     cluster.apply(&shop().to_string()).unwrap();
     wait_ready(&cluster, POD, "");

@@ -27,6 +27,9 @@ const APISERVER_BUDGET: Duration = Duration::from_secs(20 * 60);
 /// From built programs: some clusters, each half a minute, and what is done to them.
 const CLUSTER_BUDGET: Duration = Duration::from_secs(50 * 60);
 
+/// The cluster tests take turns themselves: a test that waits for a cluster that is shared takes no other's place.
+const ALL: usize = 500;
+
 /// Everything of it is dead; its files are removed.
 const CLEAN_BUDGET: Duration = Duration::from_secs(2 * 60);
 
@@ -87,7 +90,7 @@ pub(super) fn cluster(workspace: &Workspace, rest: &[String]) -> Result<Vec<Flak
             clean: &|| clean(workspace),
             rest,
             budget: CLUSTER_BUDGET,
-            at_once: 3,
+            at_once: ALL,
             evidence: &evidence(workspace),
         };
         flaky.extend(suite.run()?);
