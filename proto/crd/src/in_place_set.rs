@@ -46,11 +46,11 @@ pub const NAME_LIMIT: usize = 52;
     doc = "Pods with stable names and addresses, whose containers are replaced in place: node, IP, MAC and UID of a Pod stay.",
     label("app.kubernetes.io/part-of", "berth"),
     validation = (
-        "self.metadata.name.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?$') && size(self.metadata.name) <= 52",
-        "the name of a set has at most 52 characters, lower-case letters, digits and hyphens: the host names of its Pods begin with it"
+        "size(self.metadata.name) <= 52 && !self.metadata.name.contains('.')",
+        "the name of a set has at most 52 characters and no dot: the host names of its Pods begin with it"
     ),
     validation = (
-        "self.spec.?podsToDelete.orValue([]).all(p, p.startsWith(self.metadata.name + '-') && p.substring(size(self.metadata.name) + 1).matches('^[0-9]+$'))",
+        "!has(self.spec.podsToDelete) || self.spec.podsToDelete.all(p, p.substring(0, p.lastIndexOf('-')) == self.metadata.name)",
         "podsToDelete names Pods of this set: its name, a hyphen and an ordinal"
     ),
     scale(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::whole;
+use super::{rules, whole};
 
 /// How a Pod's traffic is led away before its containers are replaced, and back afterwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -32,11 +32,8 @@ pub struct Lossless {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 16),
-        inner(
-            length(min = 1, max = 85),
-            pattern(r"^protection\.berth\.dev/[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")
-        ),
-        extend("x-kubernetes-list-type" = "set")
+        inner(length(min = 1, max = 85)),
+        extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = rules::protections())
     )]
     pub protections: Vec<String>,
 }

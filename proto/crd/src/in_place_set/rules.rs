@@ -21,47 +21,53 @@ const ANNOTATIONS: [&str; 5] = [
     names::CONTAINERS_ANNOTATION,
 ];
 
-const LABELS_OF_TEMPLATE: &str = "self.template.?metadata.?labels";
-
 /// Of the spec: the selector and the template agree, and nothing in the template is the controllers'.
+///
+/// What a rule may cost is reckoned from the bounds of the lists it goes through, which are not seen through `orValue`: hence `has`.
 pub(super) fn spec() -> Value {
-    let labels = LABELS_OF_TEMPLATE;
-    let own = |names: &[&str]| {
+    let has_labels = "has(self.template.metadata) && has(self.template.metadata.labels)";
+    let has_annotations = "has(self.template.metadata) && has(self.template.metadata.annotations)";
+    let labels = "self.template.metadata.labels";
+    let has = format!("({has_labels} && e.key in {labels})");
+    let one_of = format!("({has} && has(e.values) && {labels}[e.key] in e.values)");
+    let list = |names: &[&str]| {
         let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
         names.join(", ")
     };
     json!([
         rule(
             format!(
-                "self.selector.?matchLabels.orValue({{}}).all(k, {labels}[?k].orValue('') == self.selector.matchLabels[k] && {labels}[?k].hasValue())"
+                "!has(self.selector.matchLabels) || self.selector.matchLabels.all(k, {has_labels} && k in {labels} && {labels}[k] == self.selector.matchLabels[k])"
             ),
             "selector.matchLabels: template.metadata.labels must have each of these labels with this value, else the set would not know its own Pods"
         ),
         rule(
             format!(
-                "self.selector.?matchExpressions.orValue([]).all(e, e.operator == 'In' ? {labels}[?e.key].hasValue() && {labels}[?e.key].orValue('') in e.?values.orValue([]) \
-                 : e.operator == 'NotIn' ? !({labels}[?e.key].hasValue() && {labels}[?e.key].orValue('') in e.?values.orValue([])) \
-                 : {labels}[?e.key].hasValue() == (e.operator == 'Exists'))"
+                "!has(self.selector.matchExpressions) || self.selector.matchExpressions.all(e, \
+                 e.operator == 'In' ? {one_of} : e.operator == 'NotIn' ? !{one_of} : {has} == (e.operator == 'Exists'))"
             ),
             "selector.matchExpressions: template.metadata.labels must match them, else the set would not know its own Pods"
         ),
         rule(
-            format!("![{}].exists(k, {labels}[?k].hasValue())", own(&LABELS)),
+            format!(
+                "!({has_labels}) || ![{}].exists(k, k in {labels})",
+                list(&LABELS)
+            ),
             "template.metadata.labels: controller-revision-hash and apps.kubernetes.io/pod-index are set by the controllers; leave them out"
         ),
         rule(
             format!(
-                "![{}].exists(k, self.template.?metadata.?annotations[?k].hasValue())",
-                own(&ANNOTATIONS)
+                "!({has_annotations}) || ![{}].exists(k, k in self.template.metadata.annotations)",
+                list(&ANNOTATIONS)
             ),
             "template.metadata.annotations: berth.dev/lossless, release, protections, report-containers and containers are set by the controllers and agents; leave them out"
         ),
         rule(
-            "self.template.spec.?restartPolicy.orValue('Always') == 'Always'",
+            "!has(self.template.spec.restartPolicy) || self.template.spec.restartPolicy == 'Always'",
             "template.spec.restartPolicy must be Always: otherwise kubelet would not start a replaced container again"
         ),
         rule(
-            "!self.template.spec.?activeDeadlineSeconds.hasValue()",
+            "!has(self.template.spec.activeDeadlineSeconds)",
             "template.spec.activeDeadlineSeconds must not be set: the Pods of a set do not end by themselves"
         ),
     ])
@@ -75,14 +81,23 @@ pub(super) fn selector() -> Value {
             "the selector of a set cannot be changed: it says which Pods are its own; make another set"
         ),
         rule(
-            "self.?matchLabels.orValue({}).size() + self.?matchExpressions.orValue([]).size() > 0",
+            "has(self.matchLabels) && size(self.matchLabels) > 0 || has(self.matchExpressions) && size(self.matchExpressions) > 0",
             "an empty selector would select every Pod of the namespace; name at least one label"
         ),
         rule(
-            "self.?matchExpressions.orValue([]).all(e, (e.operator in ['In', 'NotIn']) == (e.?values.orValue([]).size() > 0))",
+            "!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator in ['In', 'NotIn']) == (has(e.values) && size(e.values) > 0))",
             "matchExpressions: In and NotIn need values, Exists and DoesNotExist have none"
         ),
     ])
+}
+
+/// Of the finalizers that are awaited: only what has this prefix is known to go when traffic does.
+pub(super) fn protections() -> Value {
+    let prefix = names::PROTECTION_PREFIX.replace('.', r"\\.");
+    json!([rule(
+        format!("self.all(p, p.matches('^{prefix}[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$'))"),
+        "protections are finalizers with the prefix protection.berth.dev/: of no other one is it known that it goes when somebody sends no traffic any more"
+    )])
 }
 
 /// The template: what rules see of it, and everything else as it is.

@@ -132,7 +132,7 @@ fn sets_are_scaled_and_their_templates_kept() {
     assert_eq!(spec["replicas"]["maximum"], f64::from(REPLICAS_LIMIT));
     let rules = version["schema"]["openAPIV3Schema"]["x-kubernetes-validations"].to_string();
     assert!(
-        rules.contains(&format!("size(self.metadata.name) <= {NAME_LIMIT}\"")),
+        rules.contains(&format!("size(self.metadata.name) <= {NAME_LIMIT} ")),
         "{rules}"
     );
     let defaults = [
