@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::plan::PodPatch;
 use difference::{Difference, differences};
-use metadata::{Changed, Reader};
+use metadata::{Changed, List, Reader};
 
 pub use pod::{Precondition, patch_of, pod_name, pod_of};
 
@@ -215,22 +215,33 @@ fn restarts(in_place: &mut InPlace, obstacles: &mut Vec<String>, to: &Value) {
     let all = changed.asks_for_restart();
     let mut restart = Vec::new();
     let mut refused = BTreeSet::new();
-    for Reader { list, name, reads } in metadata::readers(to, &changed) {
+    for Reader {
+        list,
+        name,
+        reads,
+        comes_back,
+    } in metadata::readers(to, &changed)
+    {
         let replaced = match list {
-            metadata::List::Containers => in_place.images.contains_key(&name),
-            metadata::List::InitContainers => in_place.init_images.contains_key(&name),
+            List::Containers => in_place.images.contains_key(&name),
+            List::InitContainers => in_place.init_images.contains_key(&name),
         };
-        match (list, reads) {
-            (metadata::List::Containers, reads) if !replaced && (all || reads.is_some()) => {
+        let why = match (list, reads) {
+            _ if replaced => continue,
+            (List::Containers, reads) if !all && reads.is_none() => continue,
+            (List::Containers, _) if comes_back => {
                 restart.push(name);
+                continue;
             }
-            (metadata::List::InitContainers, Some(reads)) if !replaced => {
-                refused.insert(format!(
-                    "{reads}, which spec.initContainers[{name}] reads when it starts (only containers of spec.containers are restarted)"
-                ));
-            }
-            _ => {}
-        }
+            (List::Containers, _) => format!(
+                "spec.containers[{name}] would have to be restarted, and has a restartPolicy of its own"
+            ),
+            (List::InitContainers, Some(reads)) => format!(
+                "{reads}, which spec.initContainers[{name}] reads when it starts (only containers of spec.containers are restarted)"
+            ),
+            (List::InitContainers, None) => continue,
+        };
+        refused.insert(why);
     }
     in_place.restart = restart;
     obstacles.extend(refused);

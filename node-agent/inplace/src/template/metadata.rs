@@ -40,6 +40,8 @@ pub(super) struct Reader {
     pub(super) list: List,
     pub(super) name: String,
     pub(super) reads: Option<String>,
+    /// Whether kubelet starts it again whatever it ended with, so that an agent may stop it.
+    pub(super) comes_back: bool,
 }
 
 /// Whether an annotation is read when a Pod is set up, and never again.
@@ -118,6 +120,9 @@ pub(super) fn readers(template: &Value, changed: &Changed) -> Vec<Reader> {
             list,
             name: container["name"].as_str().unwrap_or_default().to_owned(),
             reads: by_environment.or_else(by_file).map(str::to_owned),
+            comes_back: container["restartPolicyRules"].is_null()
+                && ["Always", ""]
+                    .contains(&container["restartPolicy"].as_str().unwrap_or_default()),
         }
     })
     .collect()

@@ -217,6 +217,29 @@ fn restarted_at_restarts_every_container_once_and_its_end_restarts_none() {
 }
 
 #[test]
+fn a_container_that_kubelet_might_not_start_again_is_not_restarted() {
+    for (field, value) in [
+        ("restartPolicy", json!("OnFailure")),
+        ("restartPolicyRules", json!([{"action": "Restart"}])),
+    ] {
+        let mut from = template();
+        from["spec"]["containers"][2][field] = value;
+        let mut to = from.clone();
+        to["metadata"]["annotations"][names::RESTARTED_AT_ANNOTATION] = "now".into();
+        let Change::ReCreate { why } = change(&from, &to, IN_PLACE) else {
+            panic!("in place");
+        };
+        assert_eq!(
+            why,
+            "not in place: spec.containers[plain] would have to be restarted, and has a restartPolicy of its own"
+        );
+        // kubelet replaces it whatever its policy.
+        to["spec"]["containers"][2]["image"] = "plain:v2".into();
+        assert!(matches!(change(&from, &to, IN_PLACE), Change::InPlace(_)));
+    }
+}
+
+#[test]
 fn sidecars_change_in_place_where_kubelet_replaces_them_and_init_containers_never() {
     let sidecar = with("/spec/initContainers/1/image", "mesh:v2".into());
     let changed = in_place(&sidecar);
