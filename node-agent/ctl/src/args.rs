@@ -13,6 +13,7 @@ use crate::pools::PoolsArgs;
 use crate::release::ReleaseArgs;
 use crate::reserve::ReserveArgs;
 use crate::restart::RestartArgs;
+use crate::rollout::RolloutArgs;
 use crate::upgrade::UpgradeArgs;
 use crate::why::WhyArgs;
 
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Restart(RestartArgs),
     /// Give containers of a Pod other images in place, and say whether those run
     Upgrade(Box<UpgradeArgs>),
+    /// Follow, pause, resume, undo, list or restart releases of in-place sets
+    Rollout(RolloutArgs),
 }
 
 #[cfg(test)]

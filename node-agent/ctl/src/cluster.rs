@@ -7,6 +7,7 @@ pub(crate) mod exec;
 pub(crate) mod marks;
 mod objects;
 pub(crate) mod releases;
+pub(crate) mod sets;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;

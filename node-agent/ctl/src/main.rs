@@ -17,6 +17,7 @@ mod range;
 mod release;
 mod reserve;
 mod restart;
+mod rollout;
 mod running;
 mod seen;
 mod upgrade;
@@ -70,6 +71,7 @@ fn run(args: &Args, output: Output) -> Result<bool> {
             Command::Unfence(args) => fence::unfence(args, &cluster, output).await,
             Command::Check(args) => check::run(args, &cluster, output).await,
             Command::Restart(args) => restart::run(args, &cluster, output).await,
+            Command::Rollout(args) => rollout::run(args, &cluster, output).await,
             Command::Upgrade(args) => upgrade::run(args, &cluster, output).await,
         }
     })

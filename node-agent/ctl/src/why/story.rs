@@ -8,6 +8,7 @@ use super::waiting;
 use super::{Known, Sentence, address};
 use crate::age::{short, since};
 use crate::claims::{ClaimSeen, State, mark_words};
+use crate::cluster::sets::OperationSeen;
 use crate::output::Tone;
 use crate::seen::PodSeen;
 
@@ -50,6 +51,7 @@ fn pod(known: &Known) -> Vec<Sentence> {
         ))];
     };
     let mut told = vec![whereabouts(pod, known)];
+    told.extend(release(pod));
     if pod.host_network {
         return told;
     }
@@ -108,6 +110,35 @@ fn whereabouts(pod: &PodSeen, known: &Known) -> Sentence {
         "Pod {key}{owner} is on node {node}{rack}, {}{going}, and {has}.",
         pod.phase
     ))
+}
+
+/// What a release does with it.
+fn release(pod: &PodSeen) -> Option<Sentence> {
+    let said = OperationSeen::of(pod.annotations.get(names::LOSSLESS_ANNOTATION)?);
+    let since = said
+        .since
+        .map_or_else(String::new, |time| format!(" since {time}"));
+    let set = pod.owner.as_ref().map_or("SET", |(_, name)| name.as_str());
+    let more = format!(
+        "kubectl berth rollout status {}/{set} --watch=false",
+        pod.namespace
+    );
+    Some(match said.failure {
+        Some(failure) => Sentence::toned(
+            Tone::Wrong,
+            format!(
+                "Its upgrade was given up{since} ({}): {}; of the others {more}",
+                failure.reason, failure.message
+            ),
+        ),
+        None => Sentence::toned(
+            Tone::Doubtful,
+            format!(
+                "A release is under way with it: {}{since}; what it waits for says {more}",
+                said.state
+            ),
+        ),
+    })
 }
 
 /// How long its addresses are kept after it, and who says so.

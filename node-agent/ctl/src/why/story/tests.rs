@@ -277,3 +277,33 @@ fn address_without_a_pod_is_told_too() {
     };
     assert_told(&elsewhere, &["is in no Pool"]);
 }
+
+#[test]
+fn pod_that_a_release_has_touched_says_how_far_that_is() {
+    let mut known = starting(Vec::new());
+    let pod = known.pod.as_mut().unwrap();
+    pod.owner = Some(("InPlaceSet".to_owned(), "db".to_owned()));
+    let mut said = json!({"state": "Draining", "since": "2026-01-01T00:00:10Z"});
+    for (wrong, words) in [
+        (
+            false,
+            "A release is under way with it: Draining since 2026-01-01T00:00:10Z; what it waits for says kubectl berth rollout status \
+             prod/db --watch=false",
+        ),
+        (
+            true,
+            "Its upgrade was given up since 2026-01-01T00:00:10Z (DrainTimeout): slb is still there",
+        ),
+    ] {
+        if wrong {
+            said["failure"] = json!({"reason": "DrainTimeout", "message": "slb is still there"});
+        }
+        let key = names::LOSSLESS_ANNOTATION.to_owned();
+        let pod = known.pod.as_mut().unwrap();
+        pod.annotations.insert(key, said.to_string());
+        let told = tell(&known, at(0));
+        let told = told.iter().find(|it| it.text.starts_with(words));
+        let tone = if wrong { Tone::Wrong } else { Tone::Doubtful };
+        assert_eq!(told.and_then(|it| it.tone), Some(tone), "{words}");
+    }
+}
