@@ -109,8 +109,8 @@ fn one_patch_says_which_pod_it_is_for_and_only_what_changes() {
         version: "42",
     };
     let more = map(&[
-        ("berth.dev/lossless", some("{}")),
-        ("berth.dev/release", some("xyz-1")),
+        ("berth.dev/lossless", Some("{}".to_owned())),
+        ("berth.dev/release", Some("xyz-1".to_owned())),
     ]);
     assert_eq!(
         patch_of(pod, &in_place(&to).patch("xyz"), &more),
