@@ -17,6 +17,8 @@ mod crds;
 #[cfg(test)]
 mod image_pull;
 #[cfg(test)]
+mod in_place_set;
+#[cfg(test)]
 mod ipamd_claims;
 #[cfg(test)]
 mod ipamd_pods;
