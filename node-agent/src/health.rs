@@ -29,7 +29,7 @@ mod underlay;
 mod window;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -57,7 +57,7 @@ use self::network::{NetworkArgs, spawn_network};
 use self::node_status::{Conditions, spawn_conditions};
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
-use crate::lost::spawn_lost;
+use crate::lost::{Lost, spawn_lost};
 use crate::metrics::HealthMetrics;
 use crate::peers::{Peers, PeersArgs, spawn_peers};
 use crate::pods::Pods;
@@ -156,7 +156,8 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let reports = spawn_keeper(tasks, board, heard, metrics, pulse, ways);
     let (machine, boot_id) = (&health.args.machine, &origin.boot_id);
     spawn_machine(tasks, machine, &roots, boot_id, &notices);
-    spawn_tellers(tasks, &writer, &reports, &health.metrics, health.pulse);
+    let (metrics, pulse) = (&health.metrics, health.pulse);
+    spawn_tellers(tasks, &writer, &reports, metrics, pulse, &roots.state);
     let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let daemons = Daemons {
         args: &health.args.daemons,
@@ -168,12 +169,11 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         metrics: &health.metrics,
     };
     spawn_daemons(tasks, daemons, &notices);
-    let (told, lost) = watch::channel(Vec::new());
-    spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
+    let lost = spawn_lost_addresses(tasks, &roots);
     let ipamd = ipamd::Source {
         socket: health.args.ipamd_socket,
         node: health.node,
-        lost: told,
+        lost,
         gateways,
     };
     signals::spawn_source(tasks, ipamd, notices.clone());
@@ -190,6 +190,13 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         readiness: health.readiness,
     };
     spawn_reporter(tasks, reporter);
+}
+
+/// Starts what acts on addresses that were lost to others; who says which.
+fn spawn_lost_addresses(tasks: &Tasks, roots: &Roots) -> watch::Sender<Vec<Lost>> {
+    let (told, lost) = watch::channel(Vec::new());
+    spawn_lost(tasks, Runtime::new(roots.runtime.clone()), lost);
+    told
 }
 
 fn tell_roots(roots: &Roots) {
@@ -211,6 +218,7 @@ fn spawn_tellers(
     reports: &watch::Receiver<Report>,
     metrics: &HealthMetrics,
     pulse: Pulse,
+    state: &Path,
 ) {
     let place = writer.place();
     let conditions = Conditions {
@@ -227,7 +235,7 @@ fn spawn_tellers(
         reports: reports.clone(),
         metrics: metrics.clone(),
     };
-    spawn_events(tasks, events);
+    spawn_events(tasks, events, state);
     let beats = Beats {
         client: writer.client(),
         writer: Arc::clone(writer),

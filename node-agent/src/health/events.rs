@@ -1,10 +1,10 @@
 //! Events on the own Node, where `kubectl describe node` shows them: that a signal became unhealthy, and that it is healthy again.
 //!
-//! [`Outbox`] says which and when. An Event's name says its reason and its five minutes: an agent that starts again and again tells
-//! nothing twice either, since the second one is there already.
+//! [`Outbox`] says which and when. What was told is kept in a file, and so is what is about to be: a process that ends in the middle
+//! leaves the time of its try to the next one. The Event's name says its reason and that time, so that it can be made once.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use ipamd_daemon::Tasks;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -19,11 +19,16 @@ use tracing::info;
 
 use super::board::Report;
 use super::course::Course;
-use super::outbox::{Note, Outbox, PERIOD};
+use super::moment::Moment;
+use super::outbox::{Note, Outbox};
 use super::pace::wait;
 use super::report::Chance;
 use super::writer::{CallApiError, ReportError, Writer};
 use crate::metrics::{HealthMetrics, Told};
+
+mod file;
+
+use self::file::ToldFile;
 
 /// Events of what has no namespace lie in this one: the API server takes them nowhere else.
 const NAMESPACE: &str = "default";
@@ -70,57 +75,61 @@ pub(super) struct Events {
     pub(super) metrics: HealthMetrics,
 }
 
-/// Starts to tell.
-pub(super) fn spawn_events(tasks: &Tasks, events: Events) {
+/// Starts to tell. What was told is kept in the agent's folder.
+pub(super) fn spawn_events(tasks: &Tasks, events: Events, state: &Path) {
     let token = tasks.token();
+    let file = ToldFile::new(state);
     tasks.spawn("events", async move {
         // What was not told is told by the next process, if it is still so.
         tokio::select! {
             () = token.cancelled() => {}
-            () = events.run() => token.cancelled().await,
+            () = events.run(file) => token.cancelled().await,
         }
     });
 }
 
 impl Events {
-    async fn run(mut self) {
-        let mut outbox = Outbox::new(Timestamp::now());
+    async fn run(mut self, mut file: ToldFile) {
+        let mut outbox = Outbox::new(Timestamp::now(), file.load().await);
         let mut course = Course::new("Events on the Node");
         loop {
-            let now = Instant::now();
+            let now = Moment::now();
             {
                 let report = self.reports.borrow_and_update();
                 if report.is_complete {
                     outbox.observe(&report.views, now, Chance::draw());
                 }
             }
-            let Some(note) = outbox.next(now) else {
-                if wait(outbox.due(now), &mut self.reports).await.is_err() {
+            let Some(note) = outbox.next(now.at) else {
+                if wait(outbox.due(now.at), &mut self.reports).await.is_err() {
                     return;
                 }
                 continue;
             };
-            let written = self.write(&note).await;
-            let now = Instant::now();
+            let since = outbox.begin(&note, now);
+            file.store(outbox.told()).await;
+            let written = self.write(&note, since).await;
+            let now = Moment::now();
             self.metrics.told(Told::event, written.is_ok());
             match written {
                 Ok(()) => {
                     info!(reason = note.reason, "event written");
                     outbox.written(&note, now);
+                    file.store(outbox.told()).await;
                     course.succeeded();
                 }
                 Err(error) => {
-                    outbox.failed(now, Chance::draw());
-                    course.failed(&error, now);
+                    outbox.failed(now.at, Chance::draw());
+                    course.failed(&error, now.at);
                 }
             }
         }
     }
 
-    async fn write(&self, note: &Note) -> Result<(), WriteEventError> {
+    async fn write(&self, note: &Note, since: Timestamp) -> Result<(), WriteEventError> {
         let owner = self.writer.owner().await;
         let owner = owner.map_err(|source| WriteEventError::Identify { source })?;
-        let event = event(&self.node, owner.map(|it| it.uid), note, Timestamp::now());
+        let event = event(&self.node, owner.map(|it| it.uid), note, since);
         let api: Api<Event> = Api::namespaced(self.client.clone(), NAMESPACE);
         let made = api.create(&PostParams::default(), &event).await;
         match made.map_err(CallApiError::from) {
@@ -135,13 +144,12 @@ impl Events {
     }
 }
 
-fn event(node: &str, uid: Option<String>, told: &Note, now: Timestamp) -> Event {
-    let period = i64::try_from(PERIOD.as_secs()).unwrap_or(i64::MAX);
+fn event(node: &str, uid: Option<String>, told: &Note, since: Timestamp) -> Event {
     let name = format!(
         "{}.{}.{:x}",
         prefix(node, NAME_LIMIT).trim_end_matches(['.', '-']),
         told.reason.to_ascii_lowercase(),
-        now.as_second() / period
+        since.as_second()
     );
     let kind = if told.is_wrong { "Warning" } else { "Normal" };
     Event {
@@ -150,7 +158,7 @@ fn event(node: &str, uid: Option<String>, told: &Note, now: Timestamp) -> Event 
             namespace: Some(NAMESPACE.to_owned()),
             ..ObjectMeta::default()
         },
-        event_time: Some(MicroTime(now)),
+        event_time: Some(MicroTime(since)),
         type_: Some(kind.to_owned()),
         reason: Some(told.reason.clone()),
         action: Some(ACTION.to_owned()),
@@ -183,19 +191,19 @@ mod tests {
     }
 
     #[test]
-    fn event_is_on_the_node_and_named_by_its_reason_and_its_five_minutes() {
+    fn event_is_on_the_node_and_named_by_its_reason_and_the_time_of_its_first_try() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let uid = Some("u-1".to_owned());
         let first = event("n1", uid.clone(), &note(true), at(600));
         assert_eq!(
             first.metadata.name.as_deref(),
-            Some("n1.kubeletunhealthy.2")
+            Some("n1.kubeletunhealthy.258")
         );
         assert_eq!(first.type_.as_deref(), Some("Warning"));
         let regarding = first.regarding.as_ref().unwrap();
         assert_eq!(regarding.kind.as_deref(), Some("Node"));
         assert_eq!(regarding.uid.as_deref(), Some("u-1"));
-        let again = event("n1", uid.clone(), &note(true), at(899));
+        let again = event("n1", uid.clone(), &note(true), at(600));
         assert_eq!(again.metadata.name, first.metadata.name);
         let later = event("n1", uid.clone(), &note(true), at(900));
         assert_ne!(later.metadata.name, first.metadata.name);
