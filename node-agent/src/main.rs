@@ -3,6 +3,7 @@
 mod app;
 mod args;
 mod containers;
+mod follow;
 mod health;
 mod locked;
 mod lost;

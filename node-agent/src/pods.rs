@@ -11,10 +11,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::core::ObjectMeta;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client, Resource};
-use node_agent_controllers::Paced;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
-use tracing::{debug, warn};
+
+use crate::follow::follow;
 
 /// Objects of one answer of a list: a node has some hundred Pods at most.
 const PAGE: u32 = 100;
@@ -247,34 +247,19 @@ pub(crate) fn spawn_pods(tasks: &Tasks, client: Client, node: &str) -> Pods {
         .page_size(PAGE);
     let token = tasks.token();
     tasks.spawn("pods", async move {
-        let watching = follow(client, config, &told, &sender);
+        let events = watcher(Api::<LeanPod>::all(client), config);
+        let watching = follow("Pods of this node", events, |event| {
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .apply(event);
+            sender.send_modify(|count| *count += 1);
+        });
         tokio::select! {
             () = token.cancelled() => {}
             () = watching => {}
         }
     });
     pods
-}
-
-async fn follow(client: Client, config: Config, told: &Mutex<Told>, changes: &watch::Sender<u64>) {
-    let mut events = Paced::new(watcher(Api::<LeanPod>::all(client), config));
-    let mut is_failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                is_failing &= matches!(event, Event::Init);
-                told.lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .apply(event);
-                changes.send_modify(|count| *count += 1);
-            }
-            Err(error) if is_failing => debug!(%error, "watch of this node's Pods failed again"),
-            Err(error) => {
-                is_failing = true;
-                warn!(%error, "watch of this node's Pods failed; trying on");
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod request;
 mod requests;
 mod stop;
 mod store;
+mod verdict;
 
 use self::api::Api;
 use self::driver::{Driver, Parts};

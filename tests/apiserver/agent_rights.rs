@@ -382,33 +382,80 @@ fn agent_reads_kubelets_lease_and_changes_no_lease_that_is_there_but_its_own() {
     );
 }
 
+/// An Event in a namespace, of an object in a namespace, told by a node.
+fn told(by: &str, namespace: &str, (version, kind, of): (&str, &str, &str)) -> Value {
+    let mut event = event(kind, by);
+    event["metadata"]["namespace"] = namespace.into();
+    event["regarding"] =
+        json!({"apiVersion": version, "kind": kind, "name": "shop-0", "namespace": of});
+    event
+}
+
 #[test]
-fn agent_tells_of_its_own_node_only() {
+fn agent_tells_of_its_own_node_and_in_its_name_of_restarts_only() {
     let api = policed("api_agent_event");
     let n1 = Caller::in_pod(&api, "berth-agent", "n1");
     let other = No("the agent of node n1 may tell of that node only");
     let here = || create("-n", "default");
+    let pod = ("v1", "Pod", "default");
+    let mut nameless = told("n1", "default", pod);
+    nameless["reportingController"] = "example.com/other".into();
+    let mut elsewhere = event("Node", "n1");
+    elsewhere["metadata"]["namespace"] = "kube-system".into();
+    let request = ("berth.dev/v1alpha1", "ContainerRestart", "default");
     judge(
         &api,
         &n1,
         &[
             ("its own", here(), event("Node", "n1"), Yes),
             ("another's", here(), event("Node", "n2"), other),
-            ("a Pod", here(), event("Pod", "n1"), other),
+            ("a Pod", here(), told("n1", "default", pod), Yes),
+            ("a request", here(), told("n1", "default", request), Yes),
+            (
+                "in another's name",
+                here(),
+                told("n2", "default", pod),
+                other,
+            ),
+            ("in nobody's name", here(), nameless, other),
+            (
+                "a Pod of another namespace",
+                here(),
+                told("n1", "default", ("v1", "Pod", "kube-system")),
+                other,
+            ),
+            (
+                "a Pod there",
+                create("-n", "kube-system"),
+                told("n1", "kube-system", ("v1", "Pod", "kube-system")),
+                Yes,
+            ),
+            (
+                "another kind",
+                here(),
+                told("n1", "default", ("v1", "Secret", "default")),
+                other,
+            ),
+            (
+                "a kind of that name",
+                here(),
+                told(
+                    "n1",
+                    "default",
+                    ("example.com/v1", "ContainerRestart", "default"),
+                ),
+                other,
+            ),
+            (
+                "its own in another namespace",
+                create("-n", "kube-system"),
+                elsewhere,
+                other,
+            ),
             (
                 "a read",
                 words(&["get", "events", "-n", "default"]),
                 Value::Null,
-                No(FORBIDDEN),
-            ),
-            (
-                "in another namespace",
-                create("-n", "kube-system"),
-                {
-                    let mut event = event("Node", "n1");
-                    event["metadata"]["namespace"] = "kube-system".into();
-                    event
-                },
                 No(FORBIDDEN),
             ),
         ],

@@ -99,6 +99,7 @@ fn agent_has_the_rights_that_are_listed_and_no_other() {
     let everywhere = [
         "containerrestarts.berth.dev/status: patch",
         "containerrestarts.berth.dev: get list watch patch delete",
+        events,
         "nodes/status: patch",
         "pods/status: patch",
         "pods: get list watch",
@@ -112,7 +113,7 @@ fn agent_has_the_rights_that_are_listed_and_no_other() {
     ];
     let leases = "leases.coordination.k8s.io: get";
     for (namespace, own) in [
-        ("default", &[events][..]),
+        ("default", &[][..]),
         (NAMESPACE, &here[..]),
         ("kube-node-lease", &[leases]),
         ("berth-pull-secrets", &["secrets: get"]),

@@ -6,7 +6,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Client, Resource as _};
 use node_agent_restart::gate::Holders;
 use proto_crd::container_restart::{ContainerRestart, ContainerRestartStatus};
@@ -198,6 +199,16 @@ impl Api {
             ..DeleteParams::default()
         };
         self.ask(api.delete(&request.name, &params)).await.map(drop)
+    }
+
+    /// Makes an Event; one of its name that is there is this one.
+    pub(super) async fn tell(&self, event: &Event) -> Result<(), AskApiError> {
+        let namespace = event.metadata.namespace.as_deref().unwrap_or_default();
+        let api = kube::Api::<Event>::namespaced(self.client(), namespace);
+        match self.ask(api.create(&PostParams::default(), event)).await {
+            Ok(_) | Err(AskApiError::Outdated) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     fn requests(&self, namespace: &str) -> kube::Api<ContainerRestart> {

@@ -26,6 +26,7 @@ use super::request::{Request, turn};
 use super::requests::Requests;
 use super::stop::{Stop, Stops, now};
 use super::store::{Store, Stored};
+use super::verdict;
 use crate::pods::Pods;
 
 mod observe;
@@ -289,6 +290,17 @@ impl Driver {
         }
         if request.has_finalizer {
             return self.set_finalizer(request, false).await;
+        }
+        if let Some(event) = verdict::event(&self.parts.node, request, now()) {
+            match self.parts.api.tell(&event).await {
+                Ok(()) => {}
+                Err(AskApiError::Unanswered { .. } | AskApiError::Away) => {
+                    return Next::Look(Some(now().after(AGAIN)));
+                }
+                Err(error) => {
+                    warn!(restart = request.name, error = %chain(&error), "no Event tells of the verdict; the request has it");
+                }
+            }
         }
         self.parts.store.forget(&request.uid).await;
         self.settled.insert(request.uid.clone(), delete_at);

@@ -6,12 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ipamd_daemon::Tasks;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
-use node_agent_controllers::Paced;
 use proto_crd::container_restart::ContainerRestart;
 use tokio::sync::watch;
-use tracing::{debug, warn};
 
 use super::request::Request;
+use crate::follow::follow;
 
 /// Objects of one answer of a list.
 const PAGE: u32 = 100;
@@ -129,34 +128,19 @@ pub(super) fn spawn_requests(tasks: &Tasks, client: Client, node: &str) -> Reque
         .page_size(PAGE);
     let token = tasks.token();
     tasks.spawn("restart requests", async move {
-        let watching = follow(client, config, &told, &sender);
+        let events = watcher(Api::<ContainerRestart>::all(client), config);
+        let watching = follow("restart requests", events, |event| {
+            told.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .apply(&event);
+            sender.send_modify(|count| *count += 1);
+        });
         tokio::select! {
             () = token.cancelled() => {}
             () = watching => {}
         }
     });
     requests
-}
-
-async fn follow(client: Client, config: Config, told: &Mutex<Told>, changes: &watch::Sender<u64>) {
-    let mut events = Paced::new(watcher(Api::<ContainerRestart>::all(client), config));
-    let mut is_failing = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(event) => {
-                is_failing &= matches!(event, Event::Init);
-                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                told.apply(&event);
-                drop(told);
-                changes.send_modify(|count| *count += 1);
-            }
-            Err(error) if is_failing => debug!(%error, "watch of restart requests failed again"),
-            Err(error) => {
-                is_failing = true;
-                warn!(%error, "watch of restart requests failed; trying on");
-            }
-        }
-    }
 }
 
 #[cfg(test)]
