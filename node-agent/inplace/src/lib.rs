@@ -9,3 +9,6 @@ pub mod plan;
 pub mod pod;
 pub mod revision;
 pub mod template;
+
+#[cfg(test)]
+mod model;

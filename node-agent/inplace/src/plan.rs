@@ -185,6 +185,9 @@ pub enum Deed {
         operation: Option<Operation>,
         /// The release's id.
         release: String,
+        /// A `ContainerRestart` of the target before it, which is deleted first: it must not stop what this replaces. Where it cannot be
+        /// deleted, the Pod is not patched.
+        instead_of: Option<String>,
     },
     /// Removes the operation from a Pod. The release's id stays.
     Finish {

@@ -144,6 +144,7 @@ impl<'a> Deciding<'a> {
             chosen: chosen.len(),
             made_updated,
             roster: &roster,
+            unavailable: self.unavailable(&kept),
             failed: failed(&kept),
         };
         let may_begin = !spec.paused
@@ -197,6 +198,28 @@ impl<'a> Deciding<'a> {
             Way::Refused(why) => Some(why.clone()),
             Way::InPlace { .. } | Way::ReCreate => None,
         })
+    }
+
+    /// What the first Pod lacks that is not available though nothing is done with it.
+    fn unavailable(&self, kept: &[Member<'_>]) -> Option<String> {
+        let spec = &self.set.spec;
+        let mut lacking = kept
+            .iter()
+            .filter(|member| !member.is_available && member.pod.operation().is_none());
+        let pod = lacking.next()?.pod;
+        let endpoint = self.surroundings.endpoints.get(&pod.uid).copied();
+        let awaited = pod.awaited_to_attach(spec.lossless.as_ref(), endpoint.unwrap_or_default());
+        let why = pod.containers.iter().find_map(|one| one.waiting.as_ref());
+        let why = why.map(|(reason, _)| format!(" ({reason})"));
+        let awaited = match awaited.is_empty() {
+            true => "its containers to stay ready for minReadySeconds".to_owned(),
+            false => awaited.join("; "),
+        };
+        Some(format!(
+            "{}: {awaited}{}",
+            pod.name,
+            why.unwrap_or_default()
+        ))
     }
 
     fn members<'g>(

@@ -72,7 +72,8 @@ pub(super) fn of_kept(
             Next::Do(deed) => deeds.push(deed),
             Next::Free(deed) if may_begin => deeds.push(deed),
             Next::Begin(deed) if may_begin => {
-                let costs = member.pod.is_serving();
+                // One that is unavailable already holds others up as long as it waits.
+                let costs = member.is_available;
                 if !costs || room > 0 {
                     room = room.saturating_sub(usize::from(costs));
                     deeds.push(deed);

@@ -26,6 +26,8 @@ pub(super) struct Outcome<'a> {
     /// How many are made anew with it.
     pub(super) made_updated: usize,
     pub(super) roster: &'a Roster<'a>,
+    /// The first Pod that is not available while nothing is done with it, and what it lacks.
+    pub(super) unavailable: Option<String>,
     /// The first Pod that failed: name, reason, message.
     pub(super) failed: Option<(String, Reason, String)>,
 }
@@ -96,7 +98,7 @@ pub(super) fn status(
         status.current_revision.clone_from(revision);
     }
     status.release = release::release(set, outcome, kept, is_complete, now);
-    conditions::set(set, outcome, &mut status, surroundings, now);
+    conditions::set(set, outcome, surplus, &mut status, surroundings, now);
     status
 }
 

@@ -142,7 +142,7 @@ impl PodView {
     }
 
     /// Who is awaited until all of its traffic is back; nobody: it is released.
-    pub(super) fn awaited_to_attach(
+    pub(crate) fn awaited_to_attach(
         &self,
         lossless: Option<&Lossless>,
         endpoint: Endpoint,

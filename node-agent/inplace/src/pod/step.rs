@@ -450,11 +450,22 @@ impl Look<'_> {
             return step.failed(failure.reason, failure.message.as_str());
         }
         match goal {
+            Goal::Upgrade { .. } if !is_this && self.is_attached() => {
+                Step::of(operation, Next::Do(self.finish()))
+            }
             Goal::Upgrade { .. } | Goal::Leave { .. } if !is_this => {
                 self.begin(goal, operation.attempts)
             }
             _ => self.attach(operation),
         }
+    }
+
+    fn is_attached(&self) -> bool {
+        !self.pod.gate.is_held_by(self.holder)
+            && self
+                .pod
+                .awaited_to_attach(self.lossless, self.endpoint)
+                .is_empty()
     }
 
     fn attach(&self, operation: &Operation) -> Step {

@@ -111,6 +111,18 @@ impl Look<'_> {
         self.release(Some(attaching))
     }
 
+    /// The request of the target before this one, as long as it may still stop something, whether it was seen or not.
+    pub(super) fn restart_under_way(&self) -> Option<String> {
+        let operation = self.pod.operation()?;
+        let name = restart_name(self.pod, operation);
+        let has_ended = self
+            .restarts
+            .get(&name)
+            .is_some_and(|request| request.phase.is_final());
+        (operation.state == State::Upgrading && !operation.restart.is_empty() && !has_ended)
+            .then_some(name)
+    }
+
     /// Containers in which kubelet sees no difference are stopped by the agent, each once in a release.
     fn restarted(&self, operation: &Operation, step: Step) -> Step {
         let old: Vec<&Container> = self

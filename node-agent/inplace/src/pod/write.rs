@@ -112,6 +112,7 @@ impl Look<'_> {
             patch: patch.clone(),
             operation: operation.map(|operation| self.signed(operation)),
             release: release.to_owned(),
+            instead_of: self.restart_under_way(),
         }
     }
 }

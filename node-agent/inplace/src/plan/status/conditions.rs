@@ -6,6 +6,7 @@ use proto_crd::condition::{Condition, ConditionStatus};
 use proto_crd::in_place_set::{InPlaceSetStatus, ReleasePhase};
 use proto_crd::time::Timestamp;
 
+use super::super::grant::Member;
 use super::super::{SetView, Surroundings};
 use super::{Outcome, cut};
 
@@ -22,6 +23,7 @@ const REPLICA_FAILURE: &str = "ReplicaFailure";
 pub(super) fn set(
     set: &SetView,
     outcome: &Outcome<'_>,
+    surplus: &[Member<'_>],
     status: &mut InPlaceSetStatus,
     surroundings: &Surroundings,
     now: Timestamp,
@@ -30,14 +32,19 @@ pub(super) fn set(
     let (available, replicas) = (status.available_replicas, spec.replicas);
     let least = replicas.saturating_sub(spec.max_unavailable());
     let mut rows = Vec::new();
+    let lacks = outcome.unavailable.as_ref();
+    let lacks = lacks.map(|lacks| format!(". {lacks}")).unwrap_or_default();
     rows.push(if available >= least {
-        let text = format!("{available} of {replicas} Pods are available, and {least} must be");
-        (AVAILABLE, true, "MinimumReplicasAvailable", text)
+        let text =
+            format!("{available} of {replicas} Pods are available, and {least} must be{lacks}");
+        (AVAILABLE, true, "MinimumReplicasAvailable", cut(&text))
     } else {
-        let text = format!("only {available} of {replicas} Pods are available; {least} must be");
-        (AVAILABLE, false, "MinimumReplicasUnavailable", text)
+        let text = format!(
+            "only {available} of {replicas} Pods are available, and {least} must be{lacks}"
+        );
+        (AVAILABLE, false, "MinimumReplicasUnavailable", cut(&text))
     });
-    rows.push(progressing(outcome, status));
+    rows.push(progressing(set, outcome, surplus, status));
     rows.push(if spec.paused {
         let text = "spec.paused is true: no further Pod is begun with".to_owned();
         (PAUSED, true, "SpecPaused", text)
@@ -69,16 +76,32 @@ pub(super) fn set(
     status.conditions = conditions.collect();
 }
 
+/// For whom the number of Pods waits.
+fn scaling(set: &SetView, outcome: &Outcome<'_>, surplus: &[Member<'_>]) -> Option<String> {
+    let roster = outcome.roster;
+    let deleting = roster
+        .deleting
+        .first()
+        .map(|pod| format!("{}: its deletion to end", pod.name));
+    let missing = roster.missing.first();
+    let missing = missing.map(|ordinal| format!("{}-{ordinal} to be made", set.name));
+    let surplus = surplus
+        .first()
+        .map(|member| format!("{} to go: {}", member.pod.name, member.step.waits_for));
+    surplus.or(deleting).or(missing).map(|text| cut(&text))
+}
+
 fn progressing(
+    set: &SetView,
     outcome: &Outcome<'_>,
+    surplus: &[Member<'_>],
     status: &InPlaceSetStatus,
 ) -> (&'static str, bool, &'static str, String) {
+    let scaling = scaling(set, outcome, surplus);
     let Some(release) = &status.release else {
-        let is_there = outcome.roster.missing.is_empty() && outcome.roster.surplus.is_empty();
-        return if is_there {
-            (PROGRESSING, true, "AllPodsThere", String::new())
-        } else {
-            (PROGRESSING, true, "Scaling", String::new())
+        return match scaling {
+            None => (PROGRESSING, true, "AllPodsThere", String::new()),
+            Some(waits_for) => (PROGRESSING, true, "Scaling", waits_for),
         };
     };
     let waits_for = release.waits_for.clone();
@@ -93,7 +116,10 @@ fn progressing(
         }
         ReleasePhase::Paused => (PROGRESSING, false, "Paused", waits_for),
         ReleasePhase::Progressing => (PROGRESSING, true, "ReleaseProgressing", waits_for),
-        ReleasePhase::Succeeded => (PROGRESSING, true, "ReleaseSucceeded", String::new()),
+        ReleasePhase::Succeeded => match scaling {
+            None => (PROGRESSING, true, "ReleaseSucceeded", String::new()),
+            Some(waits_for) => (PROGRESSING, true, "Scaling", waits_for),
+        },
     }
 }
 

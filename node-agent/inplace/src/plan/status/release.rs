@@ -71,7 +71,10 @@ fn phase(
         let ordinal = outcome.roster.missing.first();
         ordinal.map(|ordinal| format!("{}-{ordinal} to be made", set.name))
     };
-    let waits_for = first.or_else(gone).or_else(missing);
+    let waits_for = first
+        .or_else(gone)
+        .or_else(missing)
+        .or_else(|| outcome.unavailable.as_deref().map(cut));
     if set.spec.paused {
         let paused = || "spec.paused to be false".to_owned();
         return (ReleasePhase::Paused, waits_for.unwrap_or_else(paused));
