@@ -3,6 +3,9 @@
 //!
 //! No kubelet and no address daemon runs: their part is written by the administrator, who may.
 
+mod past_term;
+mod protection;
+
 use std::{
     fs,
     path::PathBuf,

@@ -13,6 +13,8 @@ mod container_restart;
 #[cfg(test)]
 mod controllers;
 #[cfg(test)]
+mod controllers_rights;
+#[cfg(test)]
 mod crds;
 #[cfg(test)]
 mod image_pull;

@@ -75,10 +75,7 @@ impl Protections {
                     let pod = fleet.pods().get(key);
                     pod.is_some_and(|pod| plan::version(pod) == Some(version))
                 });
-                let due = fleet
-                    .is_complete()
-                    .then(|| plan::plan(&fleet, &written).into_iter());
-                let due = due.into_iter().flatten();
+                let due = plan::plan(&fleet, &written).into_iter();
                 let due = due.filter_map(|(key, deed)| {
                     let pod = Arc::clone(fleet.pods().get(&key)?);
                     let services = plan::services(&fleet, &pod);

@@ -76,9 +76,12 @@ pub(super) fn decide(pod: &LeanPod, traffic: &Traffic<'_>) -> Option<Deed> {
     }
 }
 
-/// What is to be done about all Pods, removals first. `written`: the version at which a Pod was written last; while that is what the
+/// What is to be done about all Pods, removals first; nothing before both lists are known. `written`: the version at which a Pod was written last; while that is what the
 /// view shows, the write is not to be seen in it yet.
 pub(super) fn plan(fleet: &Fleet, written: &BTreeMap<Key, String>) -> Vec<(Key, Deed)> {
+    if !fleet.is_complete() {
+        return Vec::new();
+    }
     let slices = fleet.slices().iter();
     let traffic = Traffic::of(slices.map(|(key, slice)| (key, slice.as_ref())));
     let mut deeds = Vec::new();

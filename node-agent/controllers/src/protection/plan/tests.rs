@@ -45,13 +45,52 @@ fn slice(name: &str, service: Option<&str>, endpoints: &[(&str, bool)]) -> (Key,
 
 fn fleet(pods: Vec<LeanPod>, slices: Vec<(Key, SliceView)>) -> Fleet {
     let mut fleet = Fleet::default();
-    for pod in pods {
-        fleet.take_pod(Event::Apply((pod.key(), Arc::new(pod))));
-    }
-    for (key, slice) in slices {
-        fleet.take_slice(Event::Apply((key, Arc::new(slice))));
-    }
+    take_pods(&mut fleet, pods);
+    take_slices(&mut fleet, slices);
     fleet
+}
+
+fn take_pods(fleet: &mut Fleet, pods: Vec<LeanPod>) {
+    fleet.take_pod(Event::Init);
+    for pod in pods {
+        fleet.take_pod(Event::InitApply((pod.key(), Arc::new(pod))));
+    }
+    fleet.take_pod(Event::InitDone);
+}
+
+fn take_slices(fleet: &mut Fleet, slices: Vec<(Key, SliceView)>) {
+    fleet.take_slice(Event::Init);
+    for (key, slice) in slices {
+        fleet.take_slice(Event::InitApply((key, Arc::new(slice))));
+    }
+    fleet.take_slice(Event::InitDone);
+}
+
+#[test]
+fn nothing_is_done_before_all_pods_and_all_endpoints_are_known() {
+    let pods = || {
+        vec![
+            pod("shop-0", Some(NAMED), &[], false),
+            pod("shop-1", Some(NAMED), &[names::ENDPOINTS_PROTECTION], false),
+        ]
+    };
+    let slices = || vec![slice("a", Some("shop"), &[("shop-0", true)])];
+    let written = BTreeMap::new();
+    let mut fleet = Fleet::default();
+    take_pods(&mut fleet, pods());
+    assert_eq!(plan(&fleet, &written), []);
+    // Half a list is none.
+    fleet.take_slice(Event::Init);
+    for (key, slice) in slices() {
+        fleet.take_slice(Event::InitApply((key, Arc::new(slice))));
+    }
+    assert_eq!(plan(&fleet, &written), []);
+    fleet.take_slice(Event::InitDone);
+    assert_eq!(plan(&fleet, &written).len(), 2);
+
+    let mut fleet = Fleet::default();
+    take_slices(&mut fleet, slices());
+    assert_eq!(plan(&fleet, &written), []);
 }
 
 #[test]
