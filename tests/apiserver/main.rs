@@ -43,6 +43,8 @@ mod rbac;
 #[cfg(test)]
 mod rig;
 #[cfg(test)]
+mod rollout;
+#[cfg(test)]
 mod shipped;
 #[cfg(test)]
 mod start;
