@@ -39,6 +39,15 @@ impl<K: Ord, V: PartialEq> Cache<K, V> {
 
     /// Takes what a watch says. Answers whether anything that is kept is different now.
     pub(crate) fn apply(&mut self, event: Event<(K, V)>) -> bool {
+        self.apply_noting(event, |_, _, _| {})
+    }
+
+    /// The same; `note` hears of each that is different: what it was, and what it is.
+    pub(crate) fn apply_noting(
+        &mut self,
+        event: Event<(K, V)>,
+        mut note: impl FnMut(&K, Option<&V>, Option<&V>),
+    ) -> bool {
         match event {
             Event::Init => {
                 self.pending = Some(BTreeMap::new());
@@ -50,17 +59,40 @@ impl<K: Ord, V: PartialEq> Cache<K, V> {
             }
             Event::InitDone => {
                 let listed = self.pending.take().unwrap_or_default();
-                let is_news = !self.is_complete || listed != self.items;
-                self.items = listed;
+                let before = std::mem::replace(&mut self.items, listed);
+                let mut is_news = !self.is_complete;
                 self.is_complete = true;
+                for (key, was) in &before {
+                    let is = self.items.get(key);
+                    if is != Some(was) {
+                        note(key, Some(was), is);
+                        is_news = true;
+                    }
+                }
+                for (key, is) in &self.items {
+                    if !before.contains_key(key) {
+                        note(key, None, Some(is));
+                        is_news = true;
+                    }
+                }
                 is_news
             }
             Event::Apply((key, value)) => {
-                let is_news = self.items.get(&key) != Some(&value);
+                let was = self.items.get(&key);
+                if was == Some(&value) {
+                    return false;
+                }
+                note(&key, was, Some(&value));
                 self.items.insert(key, value);
-                is_news
+                true
             }
-            Event::Delete((key, _)) => self.items.remove(&key).is_some(),
+            Event::Delete((key, _)) => {
+                let was = self.items.remove(&key);
+                if was.is_some() {
+                    note(&key, was.as_ref(), None);
+                }
+                was.is_some()
+            }
         }
     }
 }

@@ -180,6 +180,20 @@ impl EndpointView {
 }
 
 impl SliceView {
+    /// The names of the Pods that it names.
+    pub(crate) fn pods(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().filter_map(|it| match &it.of {
+            Target::Pod(name, _) => Some(name.as_str()),
+            Target::Addresses(_) => None,
+        })
+    }
+
+    /// Whether there are addresses in it of which it names no Pod.
+    pub(crate) fn has_addresses(&self) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|it| matches!(it.of, Target::Addresses(_)))
+    }
+
     /// Whether it says anything of this Pod.
     pub(crate) fn names(&self, pod: Backend<'_>) -> bool {
         self.endpoints.iter().any(|endpoint| match &endpoint.of {

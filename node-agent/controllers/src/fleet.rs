@@ -4,7 +4,9 @@
 //! what the decisions need. **Always holds:** as in the [world](crate::world): nothing is decided before both lists have been read to
 //! their end, and a view may be old. Apart from the world, so that nothing else waits for all Pods of a cluster.
 
-use std::collections::BTreeMap;
+mod index;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +15,17 @@ use kube::core::ObjectMeta;
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use proto_crd::names;
+use proto_crd::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::cache::Cache;
-use crate::endpoints::{Backend, LeanSlice, SliceView};
+use crate::endpoints::{Backend, LeanSlice, Sight, SliceView, Traffic};
 use crate::follow::{config, follow, kept};
 use crate::metrics::ControllersMetrics;
+use crate::mirror::{Mirror, Mirrored, version_of};
 use crate::world::Key;
+use index::{SetIndex, SliceIndex};
 
 /// A Pod as it is read and kept. Fields are added as they are needed.
 #[derive(Resource, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,26 +43,138 @@ pub(crate) struct LeanPod {
 
 /// Of a Pod's specification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct LeanPodSpec {
     /// Where it runs.
-    #[serde(default)]
     pub(crate) node_name: Option<String>,
+    /// Its readiness gates.
+    pub(crate) readiness_gates: Option<Vec<LeanGate>>,
+    /// Its containers.
+    pub(crate) containers: Option<Vec<LeanContainer>>,
+    /// Its init containers.
+    pub(crate) init_containers: Option<Vec<LeanContainer>>,
+}
+
+/// A readiness gate of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LeanGate {
+    /// The type of its condition.
+    pub(crate) condition_type: String,
+}
+
+/// A container of a Pod, as it is specified.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LeanContainer {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its image.
+    #[serde(default)]
+    pub(crate) image: String,
+    /// Of an init container `Always`, where it runs for as long as the Pod.
+    #[serde(default)]
+    pub(crate) restart_policy: Option<String>,
 }
 
 /// Of a Pod's status.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub(crate) struct LeanPodStatus {
+    /// How far its life is.
+    pub(crate) phase: Option<String>,
+    /// The generation of the specification that kubelet looked at.
+    pub(crate) observed_generation: Option<i64>,
+    /// Its conditions.
+    pub(crate) conditions: Option<Vec<LeanCondition>>,
+    /// How its containers are.
+    pub(crate) container_statuses: Option<Vec<LeanContainerStatus>>,
+    /// How its init containers are.
+    pub(crate) init_container_statuses: Option<Vec<LeanContainerStatus>>,
     /// Its addresses.
-    #[serde(default, rename = "podIPs", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "podIPs", skip_serializing_if = "Option::is_none")]
     pod_ips: Option<Vec<LeanPodIp>>,
+}
+
+/// A condition of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LeanCondition {
+    /// Which.
+    pub(crate) r#type: String,
+    /// Whether it holds.
+    pub(crate) status: String,
+    /// Why, for people; of a gate, who holds the Pod.
+    #[serde(default)]
+    pub(crate) message: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub(crate) last_transition_time: Option<Timestamp>,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct LeanContainerStatus {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its id, with the runtime's name before it.
+    #[serde(rename = "containerID")]
+    pub(crate) container_id: Option<String>,
+    /// Whether it is ready.
+    pub(crate) ready: bool,
+    /// How often it was restarted.
+    pub(crate) restart_count: u32,
+    /// What it does.
+    pub(crate) state: Option<LeanContainerState>,
+}
+
+/// What a container does.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LeanContainerState {
+    /// It runs.
+    pub(crate) running: Option<LeanRunning>,
+    /// It does not yet, or not again yet.
+    pub(crate) waiting: Option<LeanWaiting>,
+}
+
+/// A container runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct LeanRunning {
+    /// Since when.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
+/// A container waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LeanWaiting {
+    /// Why, for programs.
+    pub(crate) reason: Option<String>,
+    /// Why, for people.
+    pub(crate) message: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct LeanPodIp {
     #[serde(default)]
     ip: String,
+}
+
+impl Mirrored for LeanPod {
+    fn key(&self) -> Key {
+        (self.namespace().unwrap_or_default(), self.name_any())
+    }
+
+    fn id(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+
+    fn version(&self) -> u64 {
+        version_of(self)
+    }
 }
 
 impl LeanPod {
@@ -70,6 +187,12 @@ impl LeanPod {
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let ips = self.status.pod_ips.iter().flatten();
         ips.filter_map(|it| it.ip.parse().ok()).collect()
+    }
+
+    /// A condition of it.
+    pub(crate) fn condition(&self, kind: &str) -> Option<&LeanCondition> {
+        let mut conditions = self.status.conditions.iter().flatten();
+        conditions.find(|condition| condition.r#type == kind)
     }
 
     /// As endpoints tell it, with these addresses of its.
@@ -118,8 +241,10 @@ impl LeanPod {
 /// What is known of Pods and endpoints.
 #[derive(Debug, Default)]
 pub(crate) struct Fleet {
-    pods: Cache<Key, Arc<LeanPod>>,
+    pods: Mirror<LeanPod>,
     slices: Cache<Key, Arc<SliceView>>,
+    by_set: SetIndex,
+    by_pod: SliceIndex,
 }
 
 impl Fleet {
@@ -138,14 +263,65 @@ impl Fleet {
         self.slices.items()
     }
 
+    /// The Pods of a set, and those of its name that nobody controls.
+    pub(crate) fn pods_of(&self, set: &Key) -> impl Iterator<Item = &Arc<LeanPod>> {
+        let names = self.by_set.pods(set);
+        names.filter_map(|name| self.pods.get(&set.0, name))
+    }
+
+    /// What slices say of a Pod.
+    pub(crate) fn sight(&self, pod: &LeanPod) -> Sight {
+        let (key, addresses) = (pod.key(), pod.addresses());
+        let slices = self.by_pod.slices(&key);
+        let slices = slices.filter_map(|name| {
+            let key = (key.0.clone(), name.clone());
+            self.slices.items().get_key_value(&key)
+        });
+        let traffic = Traffic::of(slices.map(|(key, slice)| (key, &**slice)));
+        traffic.sight(pod.backend(&addresses))
+    }
+
+    /// The sets of whose Pods something is different since this was last asked.
+    pub(crate) fn take_changed_sets(&mut self) -> BTreeSet<Key> {
+        self.by_set.take_changed()
+    }
+
     /// Takes what a watch says. Answers whether anything that is kept is different now.
     pub(crate) fn take_pod(&mut self, event: Event<(Key, Arc<LeanPod>)>) -> bool {
-        self.pods.apply(event)
+        let index = &mut self.by_set;
+        self.pods.take(event, |(was, is)| {
+            index.note(was.map(|it| &**it), is.map(|it| &**it));
+        })
     }
 
     /// Takes what a watch says. Answers whether anything that is kept is different now.
     pub(crate) fn take_slice(&mut self, event: Event<(Key, Arc<SliceView>)>) -> bool {
-        self.slices.apply(event)
+        let (index, sets, pods) = (&mut self.by_pod, &mut self.by_set, self.pods.items());
+        self.slices.apply_noting(event, |key, was, is| {
+            let named = index.note(key, was.map(|it| &**it), is.map(|it| &**it));
+            for pod in named.iter().filter_map(|pod| pods.get(pod)) {
+                sets.touch(pod);
+            }
+        })
+    }
+
+    /// Takes what the answer to a write or a read said of a Pod.
+    pub(crate) fn saw(&mut self, pod: &LeanPod) {
+        if !pod.is_of_interest() {
+            return self.forget(&pod.key(), pod.id());
+        }
+        let index = &mut self.by_set;
+        self.pods.saw(pod.trimmed(), |(was, is)| {
+            index.note(was.map(|it| &**it), is.map(|it| &**it));
+        });
+    }
+
+    /// The API server says that a Pod is gone.
+    pub(crate) fn forget(&mut self, key: &Key, uid: &str) {
+        let index = &mut self.by_set;
+        self.pods.forget(key, uid, |(was, is)| {
+            index.note(was.map(|it| &**it), is.map(|it| &**it));
+        });
     }
 }
 

@@ -11,8 +11,10 @@ mod election;
 mod endpoints;
 mod fleet;
 mod follow;
+mod inplaceset;
 mod lean;
 mod metrics;
+mod mirror;
 mod paced;
 mod peer;
 mod pool;
@@ -35,6 +37,7 @@ use tracing::info;
 use claim::Claims;
 use election::Election;
 use fleet::FleetWatch;
+use inplaceset::InPlaceSets;
 pub use metrics::ControllersMetrics;
 pub use paced::Paced;
 use peer::Peers;
@@ -130,7 +133,15 @@ impl Controllers {
         let protections = Protections {
             reader: Reader::new(client()),
             writer: writer.clone(),
+            fleet: fleet.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let sets = InPlaceSets {
+            client: client(),
+            writer: writer.clone(),
             fleet,
+            namespace: self.namespace.clone(),
+            instance: self.node.clone(),
             metrics: self.metrics.clone(),
         };
         let pools = Pools {
@@ -142,8 +153,9 @@ impl Controllers {
         let (claims, pools) = (claims.run(reign.clone()), pools.run(reign.clone()));
         let peers = peers.run(reign.clone());
         let protections = protections.run(reign.clone());
+        let sets = sets.run(reign.clone());
         let work = async {
-            tokio::join!(claims, pools, peers, protections);
+            tokio::join!(claims, pools, peers, protections, sets);
         };
         tokio::select! {
             // Five lists and their parsers: large, and made once a term.

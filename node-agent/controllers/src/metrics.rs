@@ -17,6 +17,7 @@ pub struct ControllersMetrics {
     passes: Family<PassLabels, Counter>,
     writes: Family<WriteLabels, Counter>,
     relists: Counter,
+    waiting_sets: Gauge,
 }
 
 /// A controller.
@@ -27,6 +28,7 @@ pub(crate) enum Controller {
     pool,
     peer,
     protection,
+    inplaceset,
 }
 
 /// How a pass ended.
@@ -74,6 +76,23 @@ impl EncodeLabelValue for WriteKind {
             Self::PeerKey => "peer_key",
             Self::Protect => "protect",
             Self::Unprotect => "unprotect",
+            Self::CreatePod => "create_pod",
+            Self::DeletePod => "delete_pod",
+            Self::StampPod => "stamp_pod",
+            Self::HoldPod => "hold_pod",
+            Self::ReleasePod => "release_pod",
+            Self::PatchPod => "patch_pod",
+            Self::FinishPod => "finish_pod",
+            Self::AdoptPod => "adopt_pod",
+            Self::OrphanPod => "orphan_pod",
+            Self::AskRestart => "ask_restart",
+            Self::EndRestart => "end_restart",
+            Self::AskPull => "ask_pull",
+            Self::EndPull => "end_pull",
+            Self::Revision => "revision",
+            Self::DeleteRevision => "delete_revision",
+            Self::SetStatus => "set_status",
+            Self::Event => "event",
         };
         text.encode(encoder)
     }
@@ -113,6 +132,11 @@ impl ControllersMetrics {
             "Lists that watches began with",
             metrics.relists.clone(),
         );
+        registry.register(
+            "controllers_waiting_sets",
+            "InPlaceSets that are to be looked at and were not yet",
+            metrics.waiting_sets.clone(),
+        );
         metrics
     }
 
@@ -136,6 +160,11 @@ impl ControllersMetrics {
     pub(crate) fn wrote(&self, kind: WriteKind, result: WriteResult) {
         let labels = WriteLabels { kind, result };
         self.writes.get_or_create(&labels).inc();
+    }
+
+    /// So many sets wait to be looked at.
+    pub(crate) fn sets_wait(&self, count: usize) {
+        self.waiting_sets.set(count.try_into().unwrap_or(i64::MAX));
     }
 
     /// A watch began anew with a list.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
-use kube::core::PartialObjectMeta;
+use kube::core::{ClusterResourceScope, PartialObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 use crate::endpoints::{LeanSlice, SERVICE_LABEL, SliceView};
 use crate::lean::{LeanInPlaceSet, LeanNode, LeanSet, NodeView, SetView};
 use crate::world::Key;
+use crate::write::Object;
 
 /// An answer that takes longer is none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
@@ -50,6 +51,37 @@ pub(crate) enum ReadError {
 impl Reader {
     pub(crate) const fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// An object of a namespace, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn object<K: Object>(
+        &self,
+        kind: &'static str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, ReadError> {
+        get(Api::namespaced(self.client.clone(), namespace), kind, name).await
+    }
+
+    /// An object without a namespace, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn object_of_cluster<K>(
+        &self,
+        kind: &'static str,
+        name: &str,
+    ) -> Result<Option<K>, ReadError>
+    where
+        K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + Debug,
+    {
+        get(Api::all(self.client.clone()), kind, name).await
     }
 
     /// The Node of this name, if there is one.

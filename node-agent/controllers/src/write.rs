@@ -4,6 +4,7 @@
 //! names UID and version of what it was decided on, so that it fails when somebody was faster: the next term's leader too. No
 //! controller has a client of its own.
 
+mod answered;
 mod pace;
 
 use std::error::Error;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 
 use crate::metrics::{ControllersMetrics, WriteResult};
 use crate::term::{Term, TermEnded};
+pub(crate) use answered::{Fields, Part};
 use pace::Pace;
 
 /// All controllers together. A rack of forty nodes that is fenced is some thousand marks, so half a minute; an API server
@@ -60,6 +62,40 @@ pub(crate) enum WriteKind {
     Protect,
     /// A Pod's finalizer, taken off.
     Unprotect,
+    /// A Pod of a set, made.
+    CreatePod,
+    /// A Pod of a set, deleted.
+    DeletePod,
+    /// How far a Pod's upgrade is.
+    StampPod,
+    /// A Pod's gate, held.
+    HoldPod,
+    /// A Pod's gate, given back.
+    ReleasePod,
+    /// A Pod's images, labels and annotations.
+    PatchPod,
+    /// A Pod's upgrade, over.
+    FinishPod,
+    /// A Pod that was nobody's, made a set's.
+    AdoptPod,
+    /// A Pod of a set, made nobody's.
+    OrphanPod,
+    /// A request to restart containers of a Pod.
+    AskRestart,
+    /// A request to restart containers, taken back.
+    EndRestart,
+    /// Images, asked of a node.
+    AskPull,
+    /// Images, asked of a node no more.
+    EndPull,
+    /// A revision of a set, made or counted anew.
+    Revision,
+    /// A revision of a set, deleted.
+    DeleteRevision,
+    /// A set's status.
+    SetStatus,
+    /// An Event.
+    Event,
 }
 
 /// The object as it was when the write was decided.
@@ -298,13 +334,13 @@ impl Writer {
         Api::namespaced(self.client.clone(), basis.namespace)
     }
 
-    async fn write(
+    async fn write<T>(
         &self,
         term: &Term,
         kind: WriteKind,
         name: &str,
-        call: impl Future<Output = kube::Result<()>>,
-    ) -> Result<(), WriteError> {
+        call: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, WriteError> {
         let turn = {
             let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
             pace.take(Instant::now())
@@ -314,7 +350,7 @@ impl Writer {
         let limit = permit.until().min(Instant::now() + ANSWER_LIMIT);
         let name = name.to_owned();
         let outcome = match tokio::time::timeout_at(limit.into(), call).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(refused(error, name)),
             Err(_) => Err(WriteError::Late { name }),
         };
@@ -378,9 +414,9 @@ fn refused(error: kube::Error, name: String) -> WriteError {
     }
 }
 
-fn result(outcome: &Result<(), WriteError>) -> WriteResult {
+fn result<T>(outcome: &Result<T, WriteError>) -> WriteResult {
     match outcome {
-        Ok(()) => WriteResult::done,
+        Ok(_) => WriteResult::done,
         Err(error) if error.is_overtaken() => WriteResult::overtaken,
         Err(WriteError::Refused { .. }) => WriteResult::refused,
         Err(_) => WriteResult::unanswered,

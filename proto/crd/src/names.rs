@@ -149,3 +149,9 @@ pub const ENDPOINTS_PROTECTION: &str = "protection.berth.dev/endpoints";
 
 /// Annotation of what the controllers wrote: the term of the leader that did so last.
 pub const TERM_ANNOTATION: &str = "berth.dev/term";
+
+/// Label of a `ControllerRevision` and of a `ContainerRestart` of an `InPlaceSet`: its name.
+pub const IN_PLACE_SET_LABEL: &str = "berth.dev/in-place-set";
+
+/// Who tells in Events of the controllers.
+pub const CONTROLLERS_CONTROLLER: &str = "berth.dev/controllers";
