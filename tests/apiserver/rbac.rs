@@ -64,7 +64,7 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
         "claims.berth.dev: get list watch update patch delete fence release",
         "imagepulls.berth.dev: get list watch create patch",
         "leases.coordination.k8s.io berth-controllers: get update patch",
-        "leases.coordination.k8s.io: create",
+        "leases.coordination.k8s.io: get create",
         "nodehealths.berth.dev: list watch patch",
         "pools.berth.dev/status: update patch",
         "pools.berth.dev: list watch",
