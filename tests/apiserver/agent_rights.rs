@@ -396,70 +396,41 @@ fn agent_tells_of_its_own_node_and_in_its_name_of_restarts_only() {
     let api = policed("api_agent_event");
     let n1 = Caller::in_pod(&api, "berth-agent", "n1");
     let other = No("the agent of node n1 may tell of that node only");
-    let here = || create("-n", "default");
     let pod = ("v1", "Pod", "default");
+    let request = ("berth.dev/v1alpha1", "ContainerRestart", "default");
+    let namesake = ("example.com/v1", "ContainerRestart", "default");
+    let elsewhere = ("v1", "Pod", "kube-system");
     let mut nameless = told("n1", "default", pod);
     nameless["reportingController"] = "example.com/other".into();
-    let mut elsewhere = event("Node", "n1");
-    elsewhere["metadata"]["namespace"] = "kube-system".into();
-    let request = ("berth.dev/v1alpha1", "ContainerRestart", "default");
-    judge(
-        &api,
-        &n1,
-        &[
-            ("its own", here(), event("Node", "n1"), Yes),
-            ("another's", here(), event("Node", "n2"), other),
-            ("a Pod", here(), told("n1", "default", pod), Yes),
-            ("a request", here(), told("n1", "default", request), Yes),
-            (
-                "in another's name",
-                here(),
-                told("n2", "default", pod),
-                other,
-            ),
-            ("in nobody's name", here(), nameless, other),
-            (
-                "a Pod of another namespace",
-                here(),
-                told("n1", "default", ("v1", "Pod", "kube-system")),
-                other,
-            ),
-            (
-                "a Pod there",
-                create("-n", "kube-system"),
-                told("n1", "kube-system", ("v1", "Pod", "kube-system")),
-                Yes,
-            ),
-            (
-                "another kind",
-                here(),
-                told("n1", "default", ("v1", "Secret", "default")),
-                other,
-            ),
-            (
-                "a kind of that name",
-                here(),
-                told(
-                    "n1",
-                    "default",
-                    ("example.com/v1", "ContainerRestart", "default"),
-                ),
-                other,
-            ),
-            (
-                "its own in another namespace",
-                create("-n", "kube-system"),
-                elsewhere,
-                other,
-            ),
-            (
-                "a read",
-                words(&["get", "events", "-n", "default"]),
-                Value::Null,
-                No(FORBIDDEN),
-            ),
-        ],
-    );
+    let mut misplaced = event("Node", "n1");
+    misplaced["metadata"]["namespace"] = "kube-system".into();
+    let here = |case, event, answer| (case, create("-n", "default"), event, answer);
+    let there = |case, event, answer| (case, create("-n", "kube-system"), event, answer);
+    let secret = told("n1", "default", ("v1", "Secret", "default"));
+    let rows = [
+        here("its own", event("Node", "n1"), Yes),
+        here("another's", event("Node", "n2"), other),
+        here("a Pod", told("n1", "default", pod), Yes),
+        here("a request", told("n1", "default", request), Yes),
+        here("in another's name", told("n2", "default", pod), other),
+        here("in nobody's name", nameless, other),
+        here(
+            "a Pod that is not here",
+            told("n1", "default", elsewhere),
+            other,
+        ),
+        there("a Pod there", told("n1", "kube-system", elsewhere), Yes),
+        here("another kind", secret, other),
+        here(
+            "a kind of that name",
+            told("n1", "default", namesake),
+            other,
+        ),
+        there("its own, misplaced", misplaced, other),
+    ];
+    judge(&api, &n1, &rows);
+    let read = words(&["get", "events", "-n", "default"]);
+    judge(&api, &n1, &[("a read", read, Value::Null, No(FORBIDDEN))]);
 }
 
 #[test]
