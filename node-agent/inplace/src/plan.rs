@@ -300,3 +300,6 @@ pub struct Plan {
     /// When to plan again even if nothing happens.
     pub look_again: Option<Duration>,
 }
+
+#[cfg(test)]
+mod tests;
