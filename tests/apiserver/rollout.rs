@@ -136,19 +136,13 @@ impl World {
         kubectl(&self.api, &all);
     }
 
-    fn owner(&self, uid: &Value) -> Value {
-        json!([{
-            "apiVersion": "berth.dev/v1alpha1", "kind": "InPlaceSet", "name": "shop", "uid": uid, "controller": true,
-        }])
-    }
-
     /// A Pod of the set; `state` of what is under way with it.
     fn add_pod(&self, name: &str, revision: &str, state: Option<&str>) {
         let uid = self.set()["metadata"]["uid"].clone();
         let mut pod = json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": {
-                "name": name, "namespace": "prod", "ownerReferences": self.owner(&uid),
+                "name": name, "namespace": "prod", "ownerReferences": owner(&uid),
                 "labels": {"app": "shop", "controller-revision-hash": revision},
             },
             "spec": {
@@ -185,6 +179,12 @@ impl World {
     }
 }
 
+fn owner(uid: &Value) -> Value {
+    json!([{
+        "apiVersion": "berth.dev/v1alpha1", "kind": "InPlaceSet", "name": "shop", "uid": uid, "controller": true,
+    }])
+}
+
 fn template(image: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": "shop"}},
@@ -212,7 +212,7 @@ fn add_revisions(world: &World) {
         world.apply(&json!({
             "apiVersion": "apps/v1", "kind": "ControllerRevision",
             "metadata": {
-                "name": format!("shop-{hash}"), "namespace": "prod", "ownerReferences": world.owner(uid),
+                "name": format!("shop-{hash}"), "namespace": "prod", "ownerReferences": owner(uid),
                 "labels": {"controller-revision-hash": hash},
             },
             "revision": number, "data": {"spec": {"template": template(image)}},
