@@ -1,7 +1,7 @@
 //! The process's memory, locked: an agent whose code must be read from a disk that hangs, or from swap on a node that thrashes, cannot
 //! tell of either.
 //!
-//! All of the program is fetched and stays (some twelve megabytes of the release); what is mapped later, stacks of threads above
+//! All of the program is fetched and stays (fifteen megabytes of the release); what is mapped later, stacks of threads above
 //! all, stays from its first use on, so that only what is really used is there. Needs `CAP_IPC_LOCK` for as long as the process
 //! lives: without it the kernel would refuse the next allocation.
 
