@@ -145,6 +145,7 @@ impl World {
         self.tell();
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a kind of write")]
     fn land_elsewhere(&mut self, deed: &Deed, plan: &Plan, set: &str) -> bool {
         match deed {
             Deed::CreatePod {
@@ -258,7 +259,7 @@ impl World {
                 }
             }
             Deed::PatchPod { instead_of, .. } => {
-                for request in instead_of {
+                if let Some(request) = instead_of {
                     self.end_restart(request);
                 }
                 self.patched(&mut pod, deed);

@@ -216,7 +216,7 @@ impl World {
         let (now, view) = (self.now, &mut pod.view);
         if view.deleting {
             pod.stop_until
-                .get_or_insert(now.after(Duration::from_secs(2)));
+                .get_or_insert_with(|| now.after(Duration::from_secs(2)));
             set_condition(&mut view.ready, false, now);
             return;
         }

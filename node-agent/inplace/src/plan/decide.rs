@@ -130,7 +130,7 @@ impl<'a> Deciding<'a> {
                 Goal::Stay
             }
         });
-        kept.sort_by_key(|member| rank(member.pod, revision));
+        kept.sort_by_cached_key(|member| rank(member.pod, revision));
         let refused = self.refused(&roster, &ways, &chosen);
         let removal = format!("remove-{}", set.generation);
         let mut surplus = self.members(&roster.surplus, |_| Goal::Leave {
@@ -211,9 +211,10 @@ impl<'a> Deciding<'a> {
         let awaited = pod.awaited_to_attach(spec.lossless.as_ref(), endpoint.unwrap_or_default());
         let why = pod.containers.iter().find_map(|one| one.waiting.as_ref());
         let why = why.map(|(reason, _)| format!(" ({reason})"));
-        let awaited = match awaited.is_empty() {
-            true => "its containers to stay ready for minReadySeconds".to_owned(),
-            false => awaited.join("; "),
+        let awaited = if awaited.is_empty() {
+            "its containers to stay ready for minReadySeconds".to_owned()
+        } else {
+            awaited.join("; ")
         };
         Some(format!(
             "{}: {awaited}{}",

@@ -154,7 +154,7 @@ pub(super) fn chosen<'a>(kept: &[&'a PodView], target: &str, lacking: usize) -> 
         .copied()
         .filter(|pod| !is_updated(pod, target))
         .collect();
-    others.sort_by_key(|pod| rank(pod, target));
+    others.sort_by_cached_key(|pod| rank(pod, target));
     others
         .into_iter()
         .take(lacking)
