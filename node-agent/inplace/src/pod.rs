@@ -3,6 +3,7 @@
 //! Always holds: nothing is decided from memory, only from the Pod, its annotation and what is said of its endpoint, its
 //! images and its restarts. Every Pod that waits says for whom.
 
+mod drain;
 mod signals;
 mod step;
 mod verify;
