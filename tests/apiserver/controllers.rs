@@ -28,14 +28,14 @@ const LEADING: &str = "berth_agent_controllers_leader 1";
 const HAND_OVER: Duration = Duration::from_secs(2);
 
 /// A place for controllers: a node, with the Pod that their token is of.
-struct Place {
+pub(crate) struct Place {
     node: String,
     folder: tempfile::TempDir,
     port: u16,
 }
 
 impl Place {
-    fn new(api: &ControlPlane, node: &str, port: u16) -> Self {
+    pub(crate) fn new(api: &ControlPlane, node: &str, port: u16) -> Self {
         add_node(api, node);
         let place = Self {
             node: node.to_owned(),
@@ -50,7 +50,7 @@ impl Place {
         place
     }
 
-    fn kubeconfig(&self, account: &str) -> PathBuf {
+    pub(crate) fn kubeconfig(&self, account: &str) -> PathBuf {
         self.folder.path().join(account)
     }
 
@@ -70,7 +70,7 @@ impl Place {
         fs::write(self.kubeconfig(account), config.to_string()).unwrap();
     }
 
-    fn start(&self, api: &ControlPlane) -> Process {
+    pub(crate) fn start(&self, api: &ControlPlane) -> Process {
         self.start_as(api, "controllers", "berth-controllers", &[])
     }
 
@@ -85,7 +85,7 @@ impl Place {
     }
 
     /// What it answers at its endpoint.
-    fn answers(&self, api: &ControlPlane, path: &str) -> String {
+    pub(crate) fn answers(&self, api: &ControlPlane, path: &str) -> String {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
         let said = api.machine().exec(&["curl", "-s", &url]);
         said.map(|said| said.stdout).unwrap_or_default()
