@@ -1,5 +1,6 @@
 //! `kubectl berth health`: what is wrong with nodes, since when, what it means, what to do.
 
+mod peers;
 mod text;
 mod view;
 

@@ -210,7 +210,8 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Says on stderr what went wrong.
 pub(crate) fn print_error(error: &anyhow::Error) {
-    let _ = writeln!(io::stderr().lock(), "kubectl berth: {error:#}");
+    let error = chain(error.as_ref());
+    let _ = writeln!(io::stderr().lock(), "kubectl berth: {error}");
 }
 
 /// A remark for people beside the answer, on stderr.
@@ -230,6 +231,19 @@ mod tests {
         ];
         let text = columns(["NODE", "B", "C"], rows, Paint::NONE);
         assert_eq!(text, "NODE     B    C\nn1            x\nnode-2   äö\n");
+    }
+
+    #[test]
+    fn cause_that_a_library_prints_itself_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("reading it: {0}")]
+        struct Read(#[source] io::Error);
+        let error = anyhow::Error::from(Read(io::Error::other("no such file")));
+        let error = error.context("which cluster");
+        assert_eq!(
+            chain(error.as_ref()),
+            "which cluster: reading it: no such file"
+        );
     }
 
     #[test]

@@ -4,9 +4,9 @@
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::ObjectMeta;
+use kube::{Api, Resource as _};
 use proto_crd::container_restart::{ContainerRestart, ContainerRestartSpec};
 use proto_crd::image_pull::{ImagePull, ImagePullSpec};
 use serde_json::Value;
@@ -110,9 +110,9 @@ impl Cluster {
         found.map_err(|error| explain("the ImagePull", error))
     }
 
-    /// Sees to it that there is an object for the node, of which many writers then apply their parts.
+    /// Sees to it that there is an object for the node, of which many writers then apply their parts. It goes with its Node.
     pub(crate) async fn ensure_image_pull(&self, node: &str) -> Result<()> {
-        let object = ImagePull::new(
+        let mut object = ImagePull::new(
             node,
             ImagePullSpec {
                 node_name: node.to_owned(),
@@ -120,6 +120,14 @@ impl Cluster {
                 parallelism: None,
             },
         );
+        // Who may ask for images may perhaps not read Nodes; and the object is mostly there.
+        object.metadata.owner_references = match self.node(node).await {
+            Ok(Some(found)) => found.controller_owner_ref(&()).map(|mut owner| {
+                owner.controller = None;
+                vec![owner]
+            }),
+            _ => None,
+        };
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use k8s_openapi::jiff::Timestamp;
 use proto_crd::node_health::{Decision, Signal, SignalState};
 
+use super::peers;
 use super::view::NodeView;
 use crate::age::{short, since};
 use crate::output::{Cell, Paint, Tone, columns};
@@ -16,19 +17,30 @@ pub(super) fn table(views: &[NodeView], now: Timestamp, paint: Paint) -> String 
             view.node.as_str().into(),
             state(view.state),
             summary(view, now).into(),
+            peers::cell(view),
             ago(view.report_time, now).into(),
             ago(view.agent_renew_time, now).into(),
         ]
     });
-    let headings = ["NODE", "HEALTH", "WRONG OR UNKNOWN", "REPORTED", "AGENT"];
+    let headings = [
+        "NODE",
+        "HEALTH",
+        "WRONG OR UNKNOWN",
+        "PEERS ALIVE",
+        "REPORTED",
+        "AGENT",
+    ];
     let mut text = columns(headings, rows, paint);
     for view in views {
         text += &details(view, now, paint);
+        if view.void.is_none() {
+            text += &peers::details(view, now, paint);
+        }
     }
     text
 }
 
-/// A line for each signal of each node.
+/// A line for each signal of each node, and for each of its peers.
 pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
     let row = |view: &NodeView, signal: &Signal| {
         let known = if view.void.is_some() {
@@ -70,6 +82,10 @@ pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
                 empty(),
             ]);
         }
+        if view.void.is_none() {
+            let of_peers = peers::lines(view).into_iter();
+            rows.extend(of_peers.map(|line| of_peer(view, line, now)));
+        }
         rows
     });
     let headings = [
@@ -83,6 +99,23 @@ pub(super) fn wide(views: &[NodeView], now: Timestamp, paint: Paint) -> String {
         "HEALTHY WHEN",
     ];
     columns(headings, rows, paint)
+}
+
+fn of_peer(
+    view: &NodeView,
+    (name, state, from, value, wanted): peers::Line,
+    now: Timestamp,
+) -> [Cell; 8] {
+    [
+        view.node.as_str().into(),
+        "peers".into(),
+        name.into(),
+        state,
+        short(since(from, now)).into(),
+        ago(view.report_time, now).into(),
+        value.into(),
+        wanted.into(),
+    ]
 }
 
 fn tone(state: SignalState) -> Tone {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use proto_crd::node_health::{NodeHealth, NodeHealthStatus, Signal, SignalState};
+use proto_crd::peer::{PeerSight, Vote};
 use serde::Serialize;
 
 use crate::age::{short, since};
@@ -47,6 +48,12 @@ pub(super) struct NodeView {
     pub(super) agent_renew_time: Option<Timestamp>,
     /// The signals; without a report in force as they were last reported.
     pub(super) signals: Vec<Signal>,
+    /// What its agent sees of others, as it was last reported.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) peers: Vec<PeerSight>,
+    /// Whether that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) vote: Option<Vote>,
 }
 
 /// Why a report is not in force.
@@ -78,6 +85,8 @@ pub(super) fn judge(node: &str, seen: Seen<'_>, now: Timestamp) -> NodeView {
             agent_version: None,
             agent_renew_time: seen.renewed,
             signals: Vec::new(),
+            peers: Vec::new(),
+            vote: None,
         };
     };
     let void = why_void(status, seen.boot_id, now);
@@ -94,6 +103,8 @@ pub(super) fn judge(node: &str, seen: Seen<'_>, now: Timestamp) -> NodeView {
         agent_version: Some(status.agent_version.clone()),
         agent_renew_time: seen.renewed,
         signals: status.signals.clone(),
+        peers: status.peers.clone(),
+        vote: status.vote.clone(),
     }
 }
 

@@ -40,7 +40,7 @@ fn people_are_told_what_since_when_what_it_means_and_what_to_do() {
     let nowhere = judge("n2", Seen::default(), at(0));
     let text = table(&[view(0), nowhere], at(0), Paint::NONE);
     let expected = "\
-NODE   HEALTH      WRONG OR UNKNOWN                                    REPORTED   AGENT
+NODE   HEALTH      WRONG OR UNKNOWN                                    PEERS ALIVE   REPORTED   AGENT
 n1     unhealthy   addresses: ipamd 5m, addresses? 4m; storage: disk? 60s   0s ago     20s ago
 n2     unknown     no report in force                                  never      never
 
