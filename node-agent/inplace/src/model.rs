@@ -183,6 +183,7 @@ impl Run {
         self.world.edit(|spec| {
             spec.template = template(2, 2, 2);
             spec.paused = true;
+            spec.updated_replicas = None;
         });
         self.world.has_service = true;
         self.settle(40);

@@ -302,4 +302,4 @@ pub struct Plan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -156,3 +156,6 @@ pub enum Endpoint {
     /// In at least one it is ready and serving.
     Ready,
 }
+
+#[cfg(test)]
+mod tests;

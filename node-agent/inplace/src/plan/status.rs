@@ -94,7 +94,9 @@ pub(super) fn status(
             !updated(member) || member.is_available && member.pod.operation().is_none()
         });
     let all_updated = kept.iter().all(updated) && outcome.roster.missing.is_empty();
-    if is_complete && all_updated && outcome.unknown.is_none() {
+    // A set without Pods has released what was to be released only if that was everything.
+    let is_told = set.spec.updated_replicas.is_none() || !kept.is_empty();
+    if is_complete && all_updated && is_told && outcome.unknown.is_none() {
         status.current_revision.clone_from(revision);
     }
     status.release = release::release(set, outcome, kept, is_complete, now);

@@ -11,7 +11,7 @@ use crate::operation::{Kind, State};
 use crate::pod::{Condition, Container, Gate, Owner, Phase, PodView, Underway};
 use crate::revision;
 
-fn at(seconds: u64) -> Timestamp {
+pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_milliseconds(seconds * 1000)
 }
 
@@ -22,7 +22,7 @@ fn template(image: &str) -> Value {
     })
 }
 
-fn revision_of(image: &str, number: i64) -> Revision {
+pub(crate) fn revision_of(image: &str, number: i64) -> Revision {
     let hash = revision::hash(&template(image), 0);
     Revision {
         name: format!("shop-{hash}"),
@@ -61,7 +61,7 @@ fn set(spec: &Value) -> SetView {
 }
 
 /// A Pod that serves, of `app:1`.
-fn pod(ordinal: u32) -> PodView {
+pub(crate) fn pod(ordinal: u32) -> PodView {
     let is_true = Condition {
         is_true: true,
         since: Some(at(10)),

@@ -61,7 +61,10 @@ impl Look<'_> {
         let mut step = Step::waiting(operation, "");
         step.state = State::Verifying;
         if !pod.containers_ready.is_true {
-            let why: Vec<String> = pod.containers.iter().filter_map(unready).collect();
+            let mut why: Vec<String> = pod.containers.iter().filter_map(unready).collect();
+            if why.is_empty() {
+                why.push("kubelet to report its containers ready".to_owned());
+            }
             return step.for_whom(listed(&why));
         }
         let since = self.ready_since(operation);
