@@ -248,6 +248,8 @@ impl Work {
         }
         drop(queue);
         self.queued.notify_waiters();
+        // What the answers to writes said is noted, and no news any more when the watch tells it: nobody else would look.
+        self.queue_changed();
     }
 
     /// Looks at one set. Answers also how long deciding took.
