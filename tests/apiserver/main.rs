@@ -21,6 +21,8 @@ mod image_pull;
 #[cfg(test)]
 mod in_place_set;
 #[cfg(test)]
+mod inplaceset;
+#[cfg(test)]
 mod ipamd_claims;
 #[cfg(test)]
 mod ipamd_pods;

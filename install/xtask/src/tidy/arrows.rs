@@ -34,6 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "node-agent-inplace",
             "node-agent-peers",
+            "node-agent-restart",
             "ipamd-core",
             "ipamd-daemon",
             "proto-crd",
