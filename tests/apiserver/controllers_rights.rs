@@ -200,11 +200,12 @@ fn condition(kind: &str) -> Value {
     json!({"conditions": [{"type": kind, "status": "False", "message": "[]"}]})
 }
 
-fn metadata(metadata: Value) -> Value {
+fn metadata(metadata: &Value) -> Value {
     json!({ "metadata": metadata })
 }
 
 /// Pods as such: made, changed, deleted.
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn pods() -> Vec<Row> {
     let set = ours();
     let image = || json!({"spec": {"containers": [{"name": "main", "image": "localhost/app:2"}]}});
@@ -265,7 +266,7 @@ fn pods() -> Vec<Row> {
             "own labels, annotations, finalizers",
             "merge",
             OWN,
-            metadata(json!({
+            metadata(&json!({
                 "labels": {"controller-revision-hash": "b"}, "annotations": {"berth.dev/lossless": "{}", "of-the-template": "x"},
                 "finalizers": ["protection.berth.dev/endpoints"],
             })),
@@ -275,14 +276,14 @@ fn pods() -> Vec<Row> {
             "own let go",
             "merge",
             OWN,
-            metadata(json!({"ownerReferences": null})),
+            metadata(&json!({"ownerReferences": null})),
             None,
         ),
         row(
             "own given to another kind",
             "merge",
             OWN,
-            metadata(json!({"ownerReferences": replicas})),
+            metadata(&json!({"ownerReferences": replicas})),
             Some(OWNERS),
         ),
         row(
@@ -297,14 +298,14 @@ fn pods() -> Vec<Row> {
             "lone adopted",
             "merge",
             LONE,
-            metadata(json!({"ownerReferences": set})),
+            metadata(&json!({"ownerReferences": set})),
             None,
         ),
         row(
             "lone adopted and relabelled",
             "merge",
             LONE,
-            metadata(json!({"ownerReferences": set, "labels": {"app": "other"}})),
+            metadata(&json!({"ownerReferences": set, "labels": {"app": "other"}})),
             Some(LABELS),
         ),
         row("lone deleted", "DELETE", LONE, Value::Null, Some(DELETE)),
@@ -321,69 +322,70 @@ fn pods() -> Vec<Row> {
             "foreign taken",
             "merge",
             FOREIGN,
-            metadata(json!({"ownerReferences": set})),
+            metadata(&json!({"ownerReferences": set})),
             Some(OWNERS),
         ),
         row(
             "foreign label",
             "merge",
             FOREIGN,
-            metadata(json!({"labels": {"app": "other"}})),
+            metadata(&json!({"labels": {"app": "other"}})),
             Some(LABELS),
         ),
         row(
             "foreign annotation",
             "merge",
             FOREIGN,
-            metadata(json!({"annotations": {"example.com/note": "ours"}})),
+            metadata(&json!({"annotations": {"example.com/note": "ours"}})),
             Some(ANNOTATIONS),
         ),
         row(
             "what it names",
             "merge",
             FOREIGN,
-            metadata(json!({"annotations": {"berth.dev/protections": "[]"}})),
+            metadata(&json!({"annotations": {"berth.dev/protections": "[]"}})),
             Some(ANNOTATIONS),
         ),
         row(
             "a protection that it names, with the term",
             "merge",
             FOREIGN,
-            metadata(json!({"finalizers": named, "annotations": {"berth.dev/term": "1"}})),
+            metadata(&json!({"finalizers": named, "annotations": {"berth.dev/term": "1"}})),
             None,
         ),
         row(
             "one that it does not name",
             "merge",
             FOREIGN,
-            metadata(json!({"finalizers": unnamed})),
+            metadata(&json!({"finalizers": unnamed})),
             Some(FINALIZERS),
         ),
         row(
             "no protection",
             "merge",
             FOREIGN,
-            metadata(json!({"finalizers": other})),
+            metadata(&json!({"finalizers": other})),
             Some(FINALIZERS),
         ),
         row(
             "a protection taken off",
             "merge",
             FOREIGN,
-            metadata(json!({"finalizers": ["example.com/keep"]})),
+            metadata(&json!({"finalizers": ["example.com/keep"]})),
             None,
         ),
         row(
             "somebody's finalizer taken off",
             "merge",
             FOREIGN,
-            metadata(json!({"finalizers": ["protection.berth.dev/dns"]})),
+            metadata(&json!({"finalizers": ["protection.berth.dev/dns"]})),
             Some(FINALIZERS),
         ),
     ]
 }
 
 /// Parts of Pods.
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn parts() -> Vec<Row> {
     let status = |path: &str| format!("{path}/status");
     let gate = || json!({"status": condition("berth.dev/ServiceReady")});
@@ -490,6 +492,7 @@ fn parts() -> Vec<Row> {
 }
 
 /// What else there is of a set, and what of others there is beside it.
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn others() -> Vec<Row> {
     let set = ours();
     let stateful = owner("apps/v1", "StatefulSet", true);
@@ -532,7 +535,7 @@ fn others() -> Vec<Row> {
             "another's revision taken",
             "merge",
             &theirs,
-            metadata(json!({"ownerReferences": set})),
+            metadata(&json!({"ownerReferences": set})),
             Some(OWNED),
         ),
         row("own revision deleted", "DELETE", &own, Value::Null, None),

@@ -129,6 +129,7 @@ fn stop_in_the_middle(api: &ControlPlane, relay: &mut Process, leader: &mut Proc
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn nothing_of_a_past_term_lands_and_an_api_server_that_comes_back_is_not_stormed() {
     let mut api = installed("api_controllers_past");
     let (one, two) = (

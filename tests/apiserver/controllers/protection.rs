@@ -53,6 +53,7 @@ fn finalizers(api: &ControlPlane, pod: &str) -> Result<Vec<Value>, Pending> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, in its order")]
 fn a_protection_follows_the_traffic_of_the_pods_that_name_it_and_an_inplaceset_keeps_what_it_wants()
 {
     let api = installed("api_controllers_traffic");
