@@ -14,13 +14,14 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use serde_json::{Value, json};
 use tests_testbed::{Cluster, Net, Node, Pending, wait_patiently};
 
-use crate::site::{own, pod_spec, wait_ready};
+use crate::site::{builder, pod_spec, wait_ready};
+use crate::turn::{self, Rank};
 
 /// A minute until what is left behind counts, two looks, half a minute to the next report, and a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(240);
 
-/// How long a flap counts here; as shipped, ten minutes.
-const FLAP_WINDOW: &str = "BERTH_AGENT_FLAP_WINDOW=180s";
+/// How long a flap counts here: long enough to be reported, half a minute after the last report; as shipped, ten minutes.
+const FLAP_WINDOW: (&str, &str) = ("BERTH_AGENT_FLAP_WINDOW", "120s");
 
 /// The name server that is dead, and then is not.
 const NAME_SERVER: &str = "127.0.0.53";
@@ -32,8 +33,8 @@ while (defined $s->recv($q, 512)) { substr($q, 2, 2) = "\x81\x83"; $s->send($q) 
 ' > /dev/null 2>&1 < /dev/null &"#;
 
 /// Connections of the node with itself, until the table is as full as the limit of the machine allows by 85 %. They are forgotten after
-/// three minutes, whatever happens.
-const CONNECT: &str = r#"echo 180 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout
+/// two minutes, whatever happens.
+const CONNECT: &str = r#"echo 120 > /proc/sys/net/netfilter/nf_conntrack_udp_timeout
 perl -MSocket -e '
 open(F, "/proc/sys/net/netfilter/nf_conntrack_max"); $n = int(<F> * 0.85);
 socket(S, PF_INET, SOCK_DGRAM, 0) or die;
@@ -104,37 +105,91 @@ fn tell(name: &str, state: &str, after: Duration) {
     eprintln!("{name} {state} after {} s", after.as_secs());
 }
 
-/// Waits until each of these signals was seen in a state and saying so, since now; not all at once: what was early may be over.
-fn wait_each(cluster: &Cluster, state: &str, expected: &[(&str, &str)]) {
-    let begun = Instant::now();
-    let mut seen = BTreeMap::new();
-    wait_patiently(&format!("{expected:?} {state}"), DEADLINE, || {
-        let signals = signals(cluster)?;
-        for (name, words) in expected {
-            let signal = signals.get(*name).unwrap_or(&Value::Null);
-            let said = signal["message"].as_str().unwrap_or_default();
-            if signal["state"] == state && said.contains(words) {
-                seen.entry(*name).or_insert_with(|| begun.elapsed());
+/// What is expected of signals: each was seen unhealthy and saying this at some time; not all at once, what was early may be over.
+struct Expected {
+    begun: Instant,
+    missing: Vec<(&'static str, &'static str)>,
+}
+
+impl Expected {
+    fn new(expected: &[(&'static str, &'static str)]) -> Self {
+        Self {
+            begun: Instant::now(),
+            missing: expected.to_vec(),
+        }
+    }
+
+    fn note(&mut self, signals: &BTreeMap<String, Value>) {
+        let begun = self.begun;
+        self.missing.retain(|(name, words)| {
+            let is_seen = says(signals, name, "Unhealthy", words);
+            if is_seen {
+                tell(name, "Unhealthy", begun.elapsed());
             }
-        }
-        let missing = expected.iter().filter(|(name, _)| !seen.contains_key(name));
-        let missing: Vec<_> = missing
-            .map(|(name, _)| format!("{name}: {}", signals.get(*name).unwrap_or(&Value::Null)))
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Pending::because(missing.join("\n")))
-    })
-    .unwrap();
-    for (name, after) in seen {
-        tell(name, state, after);
+            !is_seen
+        });
+    }
+
+    fn wait(mut self, cluster: &Cluster) {
+        wait_patiently("what is expected", DEADLINE, || {
+            let signals = signals(cluster)?;
+            self.note(&signals);
+            if self.missing.is_empty() {
+                return Ok(());
+            }
+            let missing = self.missing.iter();
+            let missing: Vec<_> = missing.map(|(name, _)| shown(&signals, name)).collect();
+            Err(Pending::because(missing.join("\n")))
+        })
+        .unwrap();
     }
 }
 
-fn wait_healthy(cluster: &Cluster, names: &[&str]) {
-    let expected: Vec<_> = names.iter().map(|name| (*name, "")).collect();
-    wait_each(cluster, "Healthy", &expected);
+fn says(signals: &BTreeMap<String, Value>, name: &str, state: &str, words: &str) -> bool {
+    let signal = signals.get(name).unwrap_or(&Value::Null);
+    let said = signal["message"].as_str().unwrap_or_default();
+    signal["state"] == state && said.contains(words)
+}
+
+fn shown(signals: &BTreeMap<String, Value>, name: &str) -> String {
+    format!("{name}: {}", signals.get(name).unwrap_or(&Value::Null))
+}
+
+/// Waits until a signal is unhealthy and says so; what else is expected is noted meanwhile.
+fn wait_unhealthy(cluster: &Cluster, name: &str, words: &str, others: &mut Expected) {
+    let begun = Instant::now();
+    wait_patiently(&format!("{name}: {words}"), DEADLINE, || {
+        let signals = signals(cluster)?;
+        others.note(&signals);
+        if says(&signals, name, "Unhealthy", words) {
+            return Ok(());
+        }
+        Err(Pending::because(shown(&signals, name)))
+    })
+    .unwrap();
+    tell(name, "Unhealthy", begun.elapsed());
+}
+
+/// Waits until each of these signals was seen healthy since now.
+fn wait_healthy(cluster: &Cluster, names: &[&'static str]) {
+    let begun = Instant::now();
+    let mut missing = names.to_vec();
+    wait_patiently(&format!("{names:?} being healthy"), DEADLINE, || {
+        let signals = signals(cluster)?;
+        missing.retain(|name| {
+            let is_well = says(&signals, name, "Healthy", "");
+            if is_well {
+                tell(name, "Healthy", begun.elapsed());
+            }
+            !is_well
+        });
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing: Vec<_> = missing.iter().map(|name| shown(&signals, name)).collect();
+        Err(Pending::because(missing.join("\n")))
+    })
+    .unwrap();
 }
 
 /// Puts a certificate where kubelet has its own, as it does: under a name of its date, with a link of the node's.
@@ -155,18 +210,15 @@ fn put_certificate(node: &Node, name: &str, days: u64) {
 
 /// A node whose two networks are in use, and whose agent forgets flaps sooner.
 fn prepared() -> Cluster {
-    let cluster = own("cluster-health-network");
+    let (name, value) = FLAP_WINDOW;
+    let builder = builder("cluster-health-network").racks(1).node("n1", "a");
+    let cluster = builder.agent_setting(name, value).build().unwrap();
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "user"},
         "spec": pod_spec("n1"),
     });
     cluster.apply(&pod.to_string()).unwrap();
     wait_ready(&cluster, "user", "");
-    let daemon_set = ["-n", "berth-system", "daemonset/berth-agent"];
-    let set = [&["set", "env"][..], &daemon_set, &[FLAP_WINDOW]].concat();
-    cluster.kubectl(&set).unwrap();
-    let status = [&["rollout", "status", "--timeout=180s"][..], &daemon_set].concat();
-    cluster.kubectl(&status).unwrap();
     // There is no name server yet, and no certificate: those two say so.
     wait_healthy(&cluster, &ALL[..6]);
     cluster
@@ -190,8 +242,8 @@ fn mend(node: &Node) {
 }
 
 /// From one trouble of an uplink to the next, without a moment in which it is well.
-fn break_the_uplink(cluster: &Cluster, node: &Node) {
-    let uplink = |words| wait_each(cluster, "Unhealthy", &[("uplink", words)]);
+fn break_the_uplink(cluster: &Cluster, node: &Node, others: &mut Expected) {
+    let mut uplink = |words| wait_unhealthy(cluster, "uplink", words, others);
     cluster.set_uplink("n1", Net::Internal, false).unwrap();
     uplink("network internal: uplink eth1 has no carrier");
     node.script("ip link set eth1 nomaster").unwrap();
@@ -205,24 +257,25 @@ fn break_the_uplink(cluster: &Cluster, node: &Node) {
 
 #[test]
 fn faults_of_the_networks_are_reported_and_taken_back() {
+    turn::take(Rank::Long);
     let cluster = prepared();
     let node = cluster.world().node("n1");
 
     break_what_does_not_hide(&cluster, node);
-    break_the_uplink(&cluster, node);
-    wait_each(&cluster, "Unhealthy", &SIMPLE);
+    let mut simple = Expected::new(&SIMPLE);
+    break_the_uplink(&cluster, node, &mut simple);
     wait_healthy(&cluster, &["uplink"]);
-    mend(node);
-
+    // The switch's fault.
     cluster.set_gateway("a", Net::Internal, false).unwrap();
-    let silent = [("gateway", "internal 10.30.1.1 silent for")];
-    wait_each(&cluster, "Unhealthy", &silent);
+    let silent = "internal 10.30.1.1 silent for";
+    wait_unhealthy(&cluster, "gateway", silent, &mut simple);
     let all = signals(&cluster).unwrap();
     assert_eq!(
         all["uplink"]["state"], "Healthy",
         "it is the switch's fault"
     );
+    simple.wait(&cluster);
+    mend(node);
     cluster.set_gateway("a", Net::Internal, true).unwrap();
-
     wait_healthy(&cluster, &ALL);
 }

@@ -159,6 +159,27 @@ fn wait_failed(cluster: &Cluster, name: &str, reason: &str) -> Value {
     status
 }
 
+/// The agent tells of the verdict where people look at the Pod, once.
+fn assert_told(cluster: &Cluster, request: &str, of: &str, reason: &str) {
+    wait_for(&format!("an Event {reason} on {of}"), || {
+        let words = ["get", "events.events.k8s.io"];
+        let all = cluster.kubectl_json(&words);
+        let all = all.map_err(|error| format!("{error:#}"))?;
+        let all = all["items"].as_array().cloned().unwrap_or_default();
+        let is_this = |it: &&Value| {
+            it["reportingController"] == "berth.dev/agent"
+                && it["regarding"]["kind"] == "Pod"
+                && it["regarding"]["name"] == of
+                && it["related"]["name"] == request
+        };
+        let found: Vec<_> = all.iter().filter(is_this).collect();
+        match found[..] {
+            [one] if one["reason"] == reason => Ok(()),
+            _ => Err(format!("{found:?}")),
+        }
+    });
+}
+
 /// How many seconds a stop took: from the decision to the end of the container that ran before.
 fn stop_took(cluster: &Cluster, status: &Value, pod: &str) -> u64 {
     let object = object(cluster, "pod", pod).unwrap();
@@ -208,6 +229,7 @@ fn container_is_another_one_and_everything_else_is_as_it_was_with_both_runtimes(
             macs.contains(&text(&status["sandbox"]["mac"])),
             "{status} {macs:?}"
         );
+        assert_told(&cluster, name, name, "RestartedInPlace");
         let ready_for = seconds(&status["completedAt"]) - seconds(&app["startedAt"]);
         assert!(ready_for >= 5, "{status}");
         wait_for("the request being gone", || {

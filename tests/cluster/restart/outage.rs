@@ -7,9 +7,13 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use tests_testbed::{Cluster, Daemon};
 
-use super::{apply_pod, ask, containers, facts, hooked, wait_status, wait_succeeded};
+use super::{
+    apply_pod, ask, assert_told, containers, facts, hooked, wait_failed, wait_status,
+    wait_succeeded,
+};
 use crate::seen::wait_for;
 use crate::site::{own, wait_ready};
+use crate::turn::{self, Rank};
 
 /// Asks for a restart whose hook takes six seconds, and waits until it runs.
 fn begin(cluster: &Cluster, name: &str) {
@@ -31,6 +35,19 @@ fn kept(cluster: &Cluster) -> Result<Value, String> {
     let file = files.find(|path| path.extension().is_some_and(|is| is == "json"));
     let text = fs::read(file.ok_or("there is no file")?).map_err(|error| error.to_string())?;
     serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+/// Another sandbox is no restart in place: it ends as that, whoever has stopped the container, and the Pod is there as before.
+fn ends_with_the_nodes_boot(cluster: &mut Cluster, name: &str) {
+    let before = facts(cluster, name);
+    begin(cluster, name);
+    cluster.reboot("n1").unwrap();
+    cluster.wait_nodes().unwrap();
+    wait_failed(cluster, name, "SandboxChanged");
+    assert_told(cluster, name, name, "RestartInPlaceFailed");
+    wait_ready(cluster, name, "");
+    let after = facts(cluster, name);
+    assert_eq!((after.uid, after.seen), (before.uid, before.seen));
 }
 
 /// Stopped and started again while nobody can be told; told afterwards.
@@ -57,7 +74,8 @@ fn goes_on_without_the_api_server(cluster: &mut Cluster, name: &str) {
 }
 
 #[test]
-fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server() {
+fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server_and_ends_with_the_node() {
+    turn::take(Rank::Long);
     let mut cluster = own("cluster-restart-outage");
     let hook = hooked(&json!({"exec": {"command": ["sleep", "6"]}}));
     let names = [
@@ -66,7 +84,7 @@ fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server() {
         "without-runtime",
         "without-api",
     ];
-    for name in names {
+    for name in names.into_iter().chain(["without-node"]) {
         apply_pod(
             &cluster,
             name,
@@ -106,6 +124,8 @@ fn restart_survives_the_agent_kubelet_the_runtime_and_the_api_server() {
         assert_eq!(facts(&cluster, name), before);
         assert_eq!(containers(&cluster, name)["app"].restarts, 1, "{name}");
     }
+    wait_ready(&cluster, "without-node", "");
+    ends_with_the_nodes_boot(&mut cluster, "without-node");
     wait_for("nothing being kept on the node", || match kept(&cluster) {
         Err(why) if why == "there is no file" => Ok(()),
         other => Err(format!("{other:?}")),

@@ -1,13 +1,20 @@
 //! Whose turn it is, what is refused before anything is stopped, and kubelet's back-off foreseen.
 
+use std::{fs, path::PathBuf};
+
 use serde_json::{Value, json};
+use tests_testbed::Cluster;
 
 use super::{
-    FOREVER, apply_pod, ask, containers, hooked, object, seconds, text, wait_failed, wait_status,
-    wait_succeeded,
+    FOREVER, apply_pod, ask, assert_told, containers, hooked, object, seconds, text, wait_failed,
+    wait_status, wait_succeeded,
 };
-use crate::seen::{container, remove, wait_for};
+use crate::seen::{container, pod, remove, wait_for};
 use crate::site::{shared, wait_ready};
+
+/// Where kubelet finds Pods of its own, and what one of them is called in the API.
+const STATIC_PODS: &str = "/var/lib/kubelet/static-pods";
+const STATIC: &str = "filed-n1";
 
 fn quick() -> Value {
     super::quick(&json!({}))
@@ -42,10 +49,23 @@ fn requests_for_one_pod_take_turns_and_one_that_another_covers_gives_way() {
     );
 }
 
+/// A Pod of a file of kubelet's; the file.
+fn static_pod(cluster: &Cluster, container: &Value) -> PathBuf {
+    let spec = json!({"hostNetwork": true, "containers": [container]});
+    let file = cluster
+        .world()
+        .node("n1")
+        .disk(STATIC_PODS)
+        .join("filed.json");
+    fs::write(&file, pod("filed", &spec).to_string()).unwrap();
+    file
+}
+
 #[test]
 fn what_would_not_come_back_is_refused_and_nothing_is_stopped() {
     let cluster = shared();
     let app = [container("app", FOREVER)];
+    let of_file = static_pod(&cluster, &app[0]);
     apply_pod(
         &cluster,
         "once",
@@ -54,11 +74,13 @@ fn what_would_not_come_back_is_refused_and_nothing_is_stopped() {
         &json!({"restartPolicy": "Never"}),
     );
     apply_pod(&cluster, "elsewhere", "n1", &app, &json!({}));
-    for name in ["once", "elsewhere"] {
+    let names = ["once", "elsewhere", STATIC];
+    for name in names {
         wait_ready(&cluster, name, "");
     }
-    let before = ["once", "elsewhere"].map(|name| containers(&cluster, name));
+    let before = names.map(|name| containers(&cluster, name));
     ask(&cluster, "once", "once", &["app"], &quick());
+    ask(&cluster, "static", STATIC, &["app"], &quick());
     let mut of_n2 = quick();
     of_n2["nodeName"] = "n2".into();
     ask(&cluster, "elsewhere", "elsewhere", &["app"], &of_n2);
@@ -71,6 +93,7 @@ fn what_would_not_come_back_is_refused_and_nothing_is_stopped() {
     ask(&cluster, "other-uid", "elsewhere", &["app"], &other_uid);
     for (request, reason) in [
         ("once", "RestartPolicy"),
+        ("static", "StaticPod"),
         ("elsewhere", "OtherNode"),
         ("nobody", "Invalid"),
         ("ungated", "NoReadinessGate"),
@@ -79,16 +102,16 @@ fn what_would_not_come_back_is_refused_and_nothing_is_stopped() {
         let status = wait_failed(&cluster, request, reason);
         assert!(!text(&status["message"]).is_empty(), "{status}");
     }
-    assert_eq!(
-        ["once", "elsewhere"].map(|name| containers(&cluster, name)),
-        before
-    );
+    assert_told(&cluster, "once", "once", "RestartInPlaceRefused");
+    assert_eq!(names.map(|name| containers(&cluster, name)), before);
+    fs::remove_file(of_file).unwrap();
     remove(
         &cluster,
         &[
             "pod/once",
             "pod/elsewhere",
             "crst/once",
+            "crst/static",
             "crst/elsewhere",
             "crst/nobody",
             "crst/ungated",

@@ -47,6 +47,7 @@ pub struct Cluster {
     control_plane: ControlPlane,
     world: World,
     product: Option<Product>,
+    agent_settings: Vec<(String, String)>,
     sharing: Sharing,
     kube_proxy: bool,
 }

@@ -23,6 +23,9 @@ pub(crate) const RACK_LABEL: &str = "topology.berth.dev/rack";
 /// The label of nodes on which the cluster's controllers run.
 pub(crate) const CONTROLLERS_LABEL: &str = "berth.dev/controllers";
 
+/// Where a node's kubelet finds Pods that are files.
+const STATIC_PODS: &str = "/var/lib/kubelet/static-pods";
+
 /// kubelet writes these when they differ, and they are the whole machine's. It finds them right here and leaves them alone.
 const TUNABLES: [(&str, &str); 6] = [
     ("vm/overcommit_memory", "1"),
@@ -77,6 +80,8 @@ echo '# the name servers of the machine are not to be reached from here' > /etc/
             "resolvConf": "", "registerNode": true,
             // Whether a cluster has DNS or not: a Pod's look-ups fail only when nobody answers there.
             "clusterDNS": [DNS_ADDRESS], "clusterDomain": DNS_DOMAIN,
+            // A Pod may also be a file of the node's.
+            "staticPodPath": STATIC_PODS,
             // A lost node is seen within seconds, and a Pod's change too.
             "nodeStatusUpdateFrequency": "4s", "syncFrequency": "10s",
             // As many as a node is meant to have, and Berth's own.
@@ -84,6 +89,8 @@ echo '# the name servers of the machine are not to be reached from here' > /etc/
             // A container that was killed some times is back within seconds; by default within five minutes.
             "crashLoopBackOff": {"maxContainerRestartPeriod": "10s"},
         });
+        let folder = self.disk(STATIC_PODS);
+        fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         let file = self.disk("/var/lib/kubelet/config.json");
         fs::write(&file, config.to_string()).with_context(|| format!("write {}", file.display()))
     }

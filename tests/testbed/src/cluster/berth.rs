@@ -118,6 +118,7 @@ impl Cluster {
         run(copy, b"")?.ok()?;
         let overlay = Overlay {
             pools: &self.pools()?,
+            agent_settings: &self.agent_settings,
             kube_proxy: self.kube_proxy,
         };
         let file = folder.join("kustomization.yaml");

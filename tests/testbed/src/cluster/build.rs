@@ -27,6 +27,7 @@ pub struct ClusterBuilder {
     kubernetes: Option<Kubernetes>,
     kube_proxy: bool,
     berth: Berth,
+    agent_settings: Vec<(String, String)>,
     sharing: Sharing,
 }
 
@@ -48,6 +49,7 @@ impl ClusterBuilder {
             kubernetes: None,
             kube_proxy: true,
             berth: Berth::Named,
+            agent_settings: Vec::new(),
             sharing: Sharing::Claims,
         }
     }
@@ -91,6 +93,14 @@ impl ClusterBuilder {
     #[must_use]
     pub fn product(mut self, product: Product) -> Self {
         self.berth = Berth::This(product);
+        self
+    }
+
+    /// An environment variable of the node agents: what they are told otherwise than as shipped, from their first start.
+    #[must_use]
+    pub fn agent_setting(mut self, name: &str, value: &str) -> Self {
+        self.agent_settings
+            .push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -157,6 +167,7 @@ impl ClusterBuilder {
             control_plane,
             world,
             product,
+            agent_settings: self.agent_settings,
             sharing: self.sharing,
             kube_proxy: self.kube_proxy,
         };

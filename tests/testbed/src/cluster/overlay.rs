@@ -43,6 +43,8 @@ pub(super) const BASE: &str = "base";
 pub(super) struct Overlay<'a> {
     /// The text of `ipamd.toml`.
     pub(super) pools: &'a str,
+    /// What this cluster's agents are told otherwise than as shipped.
+    pub(super) agent_settings: &'a [(String, String)],
     /// Services are there without it: else the API server's own address is said.
     pub(super) kube_proxy: bool,
 }
@@ -50,7 +52,7 @@ pub(super) struct Overlay<'a> {
 impl Overlay<'_> {
     /// The kustomization; JSON is YAML.
     pub(super) fn kustomization(&self) -> Value {
-        let patches = [
+        let mut patches = vec![
             config_map(POOLS, self.pools),
             config_map(NETWORKS, &conflist().to_string()),
             boot_id(IPAMD, "ipamd", "BERTH_IPAMD_BOOT_ID_FILE"),
@@ -59,7 +61,12 @@ impl Overlay<'_> {
             clock(),
             watched_folders(),
         ];
-        let patches = patches.map(|patch| json!({"patch": patch.to_string()}));
+        let settings = self.agent_settings.iter();
+        patches.extend(settings.map(|(name, value)| agent_env(name, value)));
+        let patches: Vec<Value> = patches
+            .into_iter()
+            .map(|patch| json!({"patch": patch.to_string()}))
+            .collect();
         let mut kustomization = json!({
             "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
             "resources": [BASE],
@@ -157,6 +164,7 @@ mod tests {
     fn api_servers_address_is_said_where_there_is_no_kube_proxy() {
         let overlay = |kube_proxy| Overlay {
             pools: "",
+            agent_settings: &[],
             kube_proxy,
         };
         assert!(overlay(true).kustomization()["configMapGenerator"].is_null());
