@@ -49,8 +49,6 @@ mod pods;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
-mod report;
-#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod runtime;

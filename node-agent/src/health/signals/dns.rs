@@ -262,6 +262,15 @@ fn of_late(looks: &mut VecDeque<bool>, verdict: Verdict) -> Verdict {
     let bad = looks.iter().filter(|it| **it).count();
     match (is_bad, bad >= BAD_OF_LATE) {
         (true, true) | (false, false) => verdict,
+        // An earlier process may have seen the others: it is not over because this one has looked too seldom to say so.
+        (true, false) if looks.len() < OF_LATE => {
+            let why = format!(
+                "{}; at {bad} of {} looks so far",
+                verdict.value,
+                looks.len()
+            );
+            Verdict::unclear(SIGNAL, why)
+        }
         (true, false) => Verdict::good(SIGNAL, verdict.value),
         (false, true) => {
             let trouble = Trouble {
