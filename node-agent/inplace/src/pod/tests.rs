@@ -99,14 +99,30 @@ impl Case {
     }
 
     fn step(&self) -> Step {
-        let pulls = NodePulls {
-            requested_by: "r".to_owned(),
-            images: [("app:2".to_owned(), self.pull.clone())].into(),
-        };
         let patch = PodPatch {
             revision: revision_of(self.target, 2).hash,
             images: [("app".to_owned(), self.target.to_owned())].into(),
             ..PodPatch::default()
+        };
+        let release = if self.target == "app:2" { "r" } else { "s" };
+        self.step_to(&match self.target {
+            "stay" => Goal::Stay,
+            "leave" => Goal::Leave {
+                kind: Kind::Remove,
+                release: "remove",
+            },
+            _ => Goal::Upgrade {
+                release,
+                patch: &patch,
+                restart: &[],
+            },
+        })
+    }
+
+    fn step_to(&self, goal: &Goal<'_>) -> Step {
+        let pulls = NodePulls {
+            requested_by: "r".to_owned(),
+            images: [("app:2".to_owned(), self.pull.clone())].into(),
         };
         let look = Look {
             pod: &self.pod,
@@ -123,20 +139,7 @@ impl Case {
             term: 1,
             now: at(NOW),
         };
-        let release = if self.target == "app:2" { "r" } else { "s" };
-        let goal = match self.target {
-            "stay" => Goal::Stay,
-            "leave" => Goal::Leave {
-                kind: Kind::Remove,
-                release: "remove",
-            },
-            _ => Goal::Upgrade {
-                release,
-                patch: &patch,
-                restart: &[],
-            },
-        };
-        step(&look, &goal)
+        step(&look, goal)
     }
 }
 
@@ -489,4 +492,56 @@ fn no_pod_waits_without_saying_for_whom() {
             assert!(says, "{state} {broken}: {step:?}");
         }
     }
+}
+
+#[test]
+fn what_the_target_before_has_not_come_to_is_still_awaited_and_restarted() {
+    let mut case = case(State::Upgrading, 1);
+    let mut side = case.pod.containers[0].clone();
+    side.name = "side".to_owned();
+    side.id = Some("s0".to_owned());
+    case.pod.containers[0].id = Some("c0".to_owned());
+    case.pod.containers.push(side);
+    // A label that side reads was changed with app's image, and neither is another one yet.
+    case.operation().before.insert("side".into(), "s0".into());
+    case.operation().restart.push("side".into());
+    let another = |image: Option<(&str, &str)>, restart: &[&str]| PodPatch {
+        revision: format!("{image:?}{restart:?}"),
+        images: image
+            .map(|(name, image)| (name.to_owned(), image.to_owned()))
+            .into_iter()
+            .collect(),
+        ..PodPatch::default()
+    };
+    let to = |case: &Case, patch: &PodPatch, restart: &[&str]| {
+        let restart: Vec<String> = restart.iter().map(|name| (*name).to_owned()).collect();
+        let step = case.step_to(&Goal::Upgrade {
+            release: "s",
+            patch,
+            restart: &restart,
+        });
+        let Next::Do(Deed::PatchPod {
+            operation: Some(operation),
+            ..
+        }) = step.next
+        else {
+            panic!("{step:?}");
+        };
+        let before = operation.before.iter();
+        let before: Vec<String> = before.map(|(name, id)| format!("{name}={id}")).collect();
+        format!("{} | {}", before.join(" "), operation.restart.join(" "))
+    };
+    let rows = [
+        (None, vec![], "app=c0 side=s0 | side"),
+        (None, vec!["app"], "app=c0 side=s0 | app side"),
+        // Kubelet replaces it: the agent must not stop it too.
+        (Some(("side", "side:2")), vec![], "app=c0 side=s0 | "),
+    ];
+    for (image, restart, expected) in rows {
+        let patch = another(image, &restart);
+        assert_eq!(to(&case, &patch, &restart), expected);
+    }
+    // What is another one already was restarted by the target before.
+    case.pod.containers[1].id = Some("s1".to_owned());
+    assert_eq!(to(&case, &another(None, &[]), &[]), "app=c0 | ");
 }

@@ -97,8 +97,33 @@ impl Look<'_> {
             .filter(|name| !patch.images.contains_key(*name))
             .cloned()
             .collect();
+        if operation.state == State::Upgrading {
+            self.carry_over(operation, patch, &mut patched);
+        }
         patched.identity = Some(identity(self.pod));
         self.patch(Some(patched), release, patch)
+    }
+
+    /// What the target before this one has not come to: the difference between the two targets does not name it.
+    fn carry_over(&self, earlier: &Operation, patch: &PodPatch, patched: &mut Operation) {
+        let runs_still = |name: &String, id: &String| {
+            let container = self.pod.containers.iter().find(|it| it.name == *name);
+            !id.is_empty() && container.is_some_and(|it| it.id.as_ref() == Some(id))
+        };
+        for (name, id) in &earlier.before {
+            if !runs_still(name, id) {
+                continue;
+            }
+            patched
+                .before
+                .entry(name.clone())
+                .or_insert_with(|| id.clone());
+            let is_kubelets = patch.images.contains_key(name);
+            let is_restart = earlier.restart.contains(name) && !patched.restart.contains(name);
+            if is_restart && !is_kubelets {
+                patched.restart.push(name.clone());
+            }
+        }
     }
 
     pub(super) fn patch(
