@@ -20,17 +20,22 @@ pub(crate) enum Rank {
     Long,
     /// Everybody else.
     Short,
+    /// Who measures what a busy machine would spoil: at the end, and nobody beside it.
+    Alone,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     running: usize,
+    /// One that nobody may run beside.
+    is_alone: bool,
     next: u64,
     queue: BTreeSet<(Rank, u64)>,
 }
 
 static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
     running: 0,
+    is_alone: false,
     next: 0,
     queue: BTreeSet::new(),
 });
@@ -59,11 +64,14 @@ impl Turn {
         waiting.queue.insert(place);
         let mut waiting = CHANGED
             .wait_while(waiting, |waiting| {
-                waiting.running >= AT_ONCE || waiting.queue.first() != Some(&place)
+                let free = if rank == Rank::Alone { 1 } else { AT_ONCE };
+                let is_full = waiting.is_alone || waiting.running >= free;
+                is_full || waiting.queue.first() != Some(&place)
             })
             .unwrap_or_else(PoisonError::into_inner);
         waiting.queue.remove(&place);
         waiting.running += 1;
+        waiting.is_alone = rank == Rank::Alone;
         drop(waiting);
         // Another turn may be free.
         CHANGED.notify_all();
@@ -75,6 +83,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.running -= 1;
+        waiting.is_alone = false;
         drop(waiting);
         CHANGED.notify_all();
     }
