@@ -354,6 +354,8 @@ fn plugin_and_daemon_work_together_within_one_minor_version_and_say_so_beyond() 
 
 #[test]
 fn daemon_that_is_deleted_killed_for_its_memory_or_cannot_start_takes_no_running_pod_down() {
+    // As above.
+    turn::take(Rank::Alone);
     let mut cluster = upgradable("cluster-stuck", &[]);
     let pings = pinged_set(&cluster, "run", 6);
     let since = ready_since(&cluster);
