@@ -13,7 +13,10 @@ pub(super) struct Counts {
     /// Of these, how many were too late: the claim was there, or another than was seen.
     pub(super) conflicts: f64,
     pub(super) gets: f64,
+    /// Lists that were answered.
     pub(super) lists: f64,
+    /// Lists that the API server put off (429: it fills its cache, or has too much to do) and that were sent again after the time it named.
+    pub(super) put_off: f64,
 }
 
 impl Counts {
@@ -25,13 +28,15 @@ impl Counts {
             sum_of_series(&text, "apiserver_request_total", &labels)
         };
         let verb = |verb: &str| sum(&[&format!("verb=\"{verb}\"")]);
+        let put_off = sum(&["verb=\"LIST\"", "code=\"429\""]);
         Self {
             creates: verb("POST"),
             updates: verb("PUT") + verb("PATCH") + verb("APPLY"),
             deletes: verb("DELETE"),
             conflicts: sum(&["code=\"409\""]),
             gets: verb("GET"),
-            lists: verb("LIST"),
+            lists: verb("LIST") - put_off,
+            put_off,
         }
     }
 
@@ -43,6 +48,7 @@ impl Counts {
             conflicts: self.conflicts - earlier.conflicts,
             gets: self.gets - earlier.gets,
             lists: self.lists - earlier.lists,
+            put_off: self.put_off - earlier.put_off,
         }
     }
 
@@ -60,11 +66,12 @@ impl fmt::Display for Counts {
             conflicts,
             gets,
             lists,
+            put_off,
         } = self;
         let writes = self.writes();
         write!(
             f,
-            "{writes} writes ({creates} create, {updates} update, {deletes} delete; {conflicts} in vain), {gets} reads of one, {lists} lists"
+            "{writes} writes ({creates} create, {updates} update, {deletes} delete; {conflicts} in vain), {gets} reads of one, {lists} lists ({put_off} more put off)"
         )
     }
 }
