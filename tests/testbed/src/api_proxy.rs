@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::{
     control_plane::ControlPlane,
     process::Process,
-    wait::{Pending, wait_until},
+    wait::{Pending, wait_patiently, wait_until},
 };
 
 /// Its name in the control plane's folder.
@@ -28,6 +28,9 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 
 /// An API server that is there answers within seconds, however busy.
 const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// HTTP's "too many requests": to be asked again in a moment.
+const PUT_OFF: u16 = 429;
 
 /// A running proxy.
 #[derive(Debug)]
@@ -98,12 +101,19 @@ impl ControlPlane {
 }
 
 impl ApiProxy {
-    /// What the API server answers to a GET, as text.
+    /// What the API server answers to a GET, as text. While it puts off who asks (429, for instance when it has just been told of a kind), it is
+    /// asked again.
     ///
     /// # Errors
     /// It does not answer, or answers anything but 200.
     pub fn text(&self, path: &str) -> Result<String> {
-        let answer = self.call("GET", path, None)?;
+        let what = format!("an answer to GET {path}");
+        let answer = wait_patiently(&what, CALL_DEADLINE, || {
+            match self.call("GET", path, None) {
+                Ok(answer) if answer.status == PUT_OFF => Err(Pending::because(answer.body)),
+                answered => Ok(answered),
+            }
+        })??;
         ensure!(answer.status == 200, "GET {path}: {answer:?}");
         Ok(answer.body)
     }
