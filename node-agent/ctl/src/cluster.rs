@@ -74,8 +74,12 @@ impl Cluster {
             ..KubeConfigOptions::default()
         };
         let config = match &args.kubeconfig {
-            Some(path) => Kubeconfig::read_from(path)
-                .with_context(|| format!("reading {}", path.display()))?,
+            Some(path) => Kubeconfig::read_from(path).with_context(|| {
+                format!(
+                    "reading {}; give --kubeconfig a file with which `kubectl get nodes` works",
+                    path.display()
+                )
+            })?,
             None => Kubeconfig::read().context(
                 "finding the cluster; name its kubeconfig by KUBECONFIG or --kubeconfig",
             )?,

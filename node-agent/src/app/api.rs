@@ -22,11 +22,16 @@ pub(super) async fn api_config(kubeconfig: Option<&Path>, silence: Duration) -> 
             "reading what Kubernetes gives to a Pod (environment and the token's volume); outside of a Pod give --kubeconfig",
         )?,
         Some(path) => {
-            let file = Kubeconfig::read_from(path)
-                .with_context(|| format!("reading {}", path.display()))?;
+            let refused = || {
+                format!(
+                    "reading {}; give --kubeconfig a file with which `kubectl --kubeconfig FILE get nodes` works",
+                    path.display()
+                )
+            };
+            let file = Kubeconfig::read_from(path).with_context(refused)?;
             Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
                 .await
-                .with_context(|| format!("reading {}", path.display()))?
+                .with_context(refused)?
         }
     };
     config.connect_timeout = Some(API_DEADLINE);
