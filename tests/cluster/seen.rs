@@ -11,7 +11,7 @@ use crate::site::exec;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// For kubectl's own waiting.
-const TIMEOUT: &str = "--timeout=120s";
+const TIMEOUT: &str = "--timeout=300s";
 
 /// A Pod as Kubernetes knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

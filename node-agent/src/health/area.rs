@@ -151,8 +151,10 @@ impl Areas {
         is_complete: bool,
         now: Timestamp,
     ) -> Vec<AreaView> {
+        let sorted: Vec<_> = views.iter().map(|view| (of(view.signal), view)).collect();
         let judge = |(area, steady): (Area, &mut (ConditionStatus, Timestamp))| {
-            let own: Vec<_> = views.iter().filter(|it| of(it.signal) == area).collect();
+            let own = sorted.iter().filter(|(of, _)| *of == area);
+            let own: Vec<_> = own.map(|(_, view)| *view).collect();
             let (status, reason, message) = assess(&own);
             if is_complete && steady.0 != status {
                 *steady = (status, now);

@@ -182,6 +182,23 @@ impl Report {
         Gist(self.views.iter().map(of).collect(), peers)
     }
 
+    /// Whether more than figures is other than it was: then those who tell of it must look at it again.
+    pub(super) fn is_news_after(&self, old: &Self) -> bool {
+        let whole = |it: &Self| (it.is_complete, it.healthy, it.since);
+        let case = |it: &View| (it.signal, it.state, it.since);
+        let is_other = |(new, old): (&View, &View)| {
+            case(new) != case(old) || new.wrong != old.wrong || new.unknown != old.unknown
+        };
+        let peers = match (&self.peers, &old.peers) {
+            (Some(new), Some(old)) => !Arc::ptr_eq(new, old) && new.gist() != old.gist(),
+            (new, old) => new.is_some() != old.is_some(),
+        };
+        peers
+            || whole(self) != whole(old)
+            || self.areas != old.areas
+            || self.views.iter().zip(&old.views).any(is_other)
+    }
+
     /// As it is written.
     pub(super) fn to_status(&self, origin: &Origin, now: Moment) -> NodeHealthStatus {
         let seen = self.peers.as_deref();

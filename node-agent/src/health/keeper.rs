@@ -1,11 +1,14 @@
 //! The task that owns the board: hears of looks and of the earlier process's report, publishes what is known.
+//!
+//! What is heard counts at once; all of it is judged together a moment later, since most looks end in the same few milliseconds. Who
+//! tells of what is known is woken by news only, and reads the figures of the moment when he tells.
 
 use std::time::Duration;
 
 use ipamd_daemon::Tasks;
 use proto_crd::node_health::NodeHealthStatus;
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::board::{Board, Origin, Report};
@@ -20,16 +23,29 @@ use crate::pulse::Pulse;
 /// Looks expire by themselves: with nothing heard, the board is still judged so often.
 const TICK: Duration = Duration::from_secs(5);
 
+/// From what is heard first to the judgement: a tenth of the shortest period of looks.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// What the board is told.
 #[derive(Debug)]
 pub(super) enum Notice {
     /// A look has ended.
-    Look(Verdict),
+    Looks(Vec<Verdict>),
     /// What an earlier process reported, if it did.
     Prior(Option<Box<NodeHealthStatus>>, Origin),
 }
 
-/// Starts the task. The receiver has what is known; a value that is not complete is not worth telling.
+/// The board, and who is told of it.
+struct Keeper {
+    board: Board,
+    metrics: HealthMetrics,
+    pulse: Pulse,
+    peers: Ways,
+    publisher: watch::Sender<Report>,
+}
+
+/// Starts the task. The receiver has what is known, and is woken when more than figures has changed; a value that is not complete is
+/// not worth telling.
 pub(super) fn spawn_keeper(
     tasks: &Tasks,
     mut board: Board,
@@ -38,50 +54,83 @@ pub(super) fn spawn_keeper(
     pulse: Pulse,
     peers: Ways,
 ) -> watch::Receiver<Report> {
-    let (publisher, reports) = watch::channel(board.report(Moment::now()));
+    let first = board.report(Moment::now());
+    for view in &first.views {
+        metrics.judged(view.signal, view.state);
+    }
+    for area in &first.areas {
+        metrics.concluded(area.area, area.status);
+    }
+    let (publisher, reports) = watch::channel(first);
+    let mut keeper = Keeper {
+        board,
+        metrics,
+        pulse,
+        peers,
+        publisher,
+    };
     let token = tasks.token();
     tasks.spawn("health", async move {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = Instant::now();
         loop {
-            let notice = tokio::select! {
+            tokio::select! {
                 () = token.cancelled() => return,
-                _ = tick.tick() => None,
-                notice = heard.recv() => notice,
-            };
-            let now = Moment::now();
-            match notice {
-                Some(Notice::Look(verdict)) => {
-                    metrics.looked(&verdict);
-                    if verdict.signal == gateway::SIGNAL {
-                        peers.hear_gateway(&verdict.finding, now.at);
-                    }
-                    board.look(verdict, now);
+                notice = heard.recv() => {
+                    let Some(notice) = notice else {
+                        // Nobody looks any more only when the process is on its way out.
+                        token.cancelled().await;
+                        return;
+                    };
+                    keeper.hear(notice, Moment::now());
+                    due = due.min(Instant::now() + GATHER);
                 }
-                Some(Notice::Prior(prior, origin)) => board.adopt(prior.as_deref(), &origin, now),
-                None => {}
+                () = sleep_until(due) => {
+                    keeper.judge(Moment::now());
+                    due = Instant::now() + TICK;
+                }
             }
-            let mut report = board.report(now);
-            report.peers = peers.sights();
-            pulse.beat();
-            for area in &report.areas {
-                metrics.concluded(area.area, area.status);
-            }
-            for view in &report.views {
-                metrics.judged(view.signal, view.state);
-            }
-            log_changes(&publisher.borrow(), &report);
-            publisher.send_replace(report);
         }
     });
     reports
 }
 
-fn log_changes(old: &Report, new: &Report) {
-    for (old, new) in old.views.iter().zip(&new.views) {
-        if old.state != new.state {
-            log_change(old, new);
+impl Keeper {
+    fn hear(&mut self, notice: Notice, now: Moment) {
+        match notice {
+            Notice::Looks(verdicts) => {
+                for verdict in verdicts {
+                    self.metrics.looked(&verdict);
+                    if verdict.signal == gateway::SIGNAL {
+                        self.peers.hear_gateway(&verdict.finding, now.at);
+                    }
+                    self.board.look(verdict, now);
+                }
+            }
+            Notice::Prior(prior, origin) => self.board.adopt(prior.as_deref(), &origin, now),
         }
+    }
+
+    fn judge(&mut self, now: Moment) {
+        let mut report = self.board.report(now);
+        report.peers = self.peers.sights();
+        self.pulse.beat();
+        let metrics = &self.metrics;
+        self.publisher.send_if_modified(|known| {
+            for (old, new) in known.areas.iter().zip(&report.areas) {
+                if old.status != new.status {
+                    metrics.concluded(new.area, new.status);
+                }
+            }
+            for (old, new) in known.views.iter().zip(&report.views) {
+                if old.state != new.state {
+                    metrics.judged(new.signal, new.state);
+                    log_change(old, new);
+                }
+            }
+            let is_news = report.is_news_after(known);
+            *known = report;
+            is_news
+        });
     }
 }
 

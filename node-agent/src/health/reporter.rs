@@ -62,14 +62,17 @@ async fn run(mut reporter: Reporter, token: CancellationToken) {
     reporter.go_on(&mut course).await;
     let mut schedule = Schedule::default();
     while !token.is_cancelled() {
-        let report = reporter.reports.borrow_and_update().clone();
-        if !report.is_complete {
+        let gist = {
+            let report = reporter.reports.borrow_and_update();
+            report.is_complete.then(|| report.gist())
+        };
+        let Some(gist) = gist else {
             if reporter.reports.changed().await.is_err() {
                 return;
             }
             continue;
-        }
-        let due = schedule.due(&report.gist(), Instant::now());
+        };
+        let due = schedule.due(&gist, Instant::now());
         tokio::select! {
             () = tokio::time::sleep_until(due.into()) => {}
             changed = reporter.reports.changed() => match changed {
@@ -77,6 +80,8 @@ async fn run(mut reporter: Reporter, token: CancellationToken) {
                 Err(_) => return,
             },
         }
+        // With the figures of this moment: nobody was woken by them.
+        let report = reporter.reports.borrow().clone();
         reporter.write(&report, &mut schedule, &mut course).await;
     }
 }

@@ -66,12 +66,10 @@ pub(super) fn spawn_source<L: Look>(tasks: &Tasks, mut source: L, notices: mpsc:
                 () = token.cancelled() => return,
                 verdicts = source.look() => verdicts,
             };
-            for verdict in verdicts {
-                // Nobody listens any more only when the process is on its way out.
-                if notices.send(Notice::Look(verdict)).await.is_err() {
-                    token.cancelled().await;
-                    return;
-                }
+            // Nobody listens any more only when the process is on its way out.
+            if notices.send(Notice::Looks(verdicts)).await.is_err() {
+                token.cancelled().await;
+                return;
             }
         }
     });
