@@ -7,7 +7,7 @@ use ipamd_daemon::Tasks;
 use ipamd_daemon::readiness::{Readiness, ReadinessWatch, Ready};
 
 /// Nobody is waiting for it sooner: kubelet asks every five seconds.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Starts to follow the roles.
 pub(crate) fn spawn_readiness(tasks: &Tasks, parts: Vec<ReadinessWatch>, whole: Arc<Readiness>) {

@@ -4,8 +4,11 @@
 //! The scenarios are those of `inplace-release.md` 6, by their numbers there; sets that do not disturb each other run side by side.
 
 mod balancer;
+mod belonging;
 mod judge;
 mod leader;
+mod life;
+mod middle;
 mod record;
 mod rig;
 mod stale;

@@ -49,6 +49,8 @@ mod pods;
 #[cfg(test)]
 mod reach;
 #[cfg(test)]
+mod release;
+#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod runtime;

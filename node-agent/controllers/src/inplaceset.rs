@@ -262,11 +262,13 @@ impl Work {
         let took = began.elapsed();
         let nodes = std::mem::take(&mut look.nodes_to_ask);
         if !nodes.is_empty() {
-            let well = this.reign.unless_over(this.nodes.well(nodes)).await;
+            let well = this.reign.unless_over(this.nodes.ask_all(nodes)).await;
             let Some(well) = well else {
                 return Ok((Outcome::default(), took));
             };
-            look.surroundings.nodes_well = well.map_err(PassError::Read)?;
+            let asked = well.map_err(PassError::Read)?;
+            look.surroundings.nodes_well = asked.well;
+            look.surroundings.sidecars_stay = asked.sidecars_stay;
         }
         let began = Instant::now();
         let planned = plan(&look.set, &look.pods, &look.surroundings, look::now());

@@ -21,7 +21,7 @@ enum Event {
     Look(Sight),
     LeaderChanges,
     LateArrives,
-    Template(u8, u8, u8),
+    Template(u8, u8, u8, u8),
     Scale(u32),
     Pause(bool),
     Most(u32),
@@ -43,13 +43,14 @@ fn event() -> impl Strategy<Value = Event> {
         prop_oneof![5 => Just(None), 1 => (0..4_usize).prop_map(Some)],
     );
     let images = prop_oneof![6 => 1..4_u8, 1 => Just(BAD)];
+    let modes = prop_oneof![4 => Just(1_u8), 1 => Just(2_u8)];
     prop_oneof![
         14 => (1..5_u64).prop_map(Event::Pass),
         2 => (5..70_u64).prop_map(Event::Pass),
         24 => look.prop_map(|(age, crash, late, lost)| Event::Look(Sight { age, crash, late, lost })),
         1 => Just(Event::LeaderChanges),
         1 => Just(Event::LateArrives),
-        3 => (images, 1..3_u8, 1..3_u8).prop_map(|(a, b, c)| Event::Template(a, b, c)),
+        3 => (images, 1..3_u8, 1..3_u8, modes).prop_map(|(a, b, c, d)| Event::Template(a, b, c, d)),
         1 => (0..6_u32).prop_map(Event::Scale),
         1 => any::<bool>().prop_map(Event::Pause),
         1 => (1..4_u32).prop_map(Event::Most),
@@ -93,7 +94,9 @@ impl Run {
                     world.arrives_late(&deed);
                 }
             }
-            Event::Template(a, b, c) => world.edit(|spec| spec.template = template(a, b, c)),
+            Event::Template(a, b, c, mode) => {
+                world.edit(|spec| spec.template = template(a, b, c, mode));
+            }
             Event::Scale(replicas) => world.edit(|spec| spec.replicas = replicas),
             Event::Pause(paused) => world.edit(|spec| spec.paused = paused),
             Event::Most(most) => {
@@ -181,7 +184,7 @@ impl Run {
         );
         // Now people mend what is theirs, too.
         self.world.edit(|spec| {
-            spec.template = template(2, 2, 2);
+            spec.template = template(2, 2, 2, 1);
             spec.paused = true;
             spec.updated_replicas = None;
         });
@@ -239,7 +242,7 @@ proptest! {
 
 /// Guards the property against being empty: the events do lead to what it speaks about.
 #[test]
-fn interleavings_reach_drains_patches_restarts_and_deletions() {
+fn interleavings_reach_drains_patches_restarts_deletions_and_new_pods() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut all = std::collections::BTreeMap::<&str, usize>::new();
     let strategy = prop::collection::vec(event(), 0..80);
@@ -256,6 +259,7 @@ fn interleavings_reach_drains_patches_restarts_and_deletions() {
         ("DeletePod", 5),
         ("AskRestart", 2),
         ("CreatePod", 20),
+        ("Recreate", 5),
     ] {
         let count = all.get(kind).copied().unwrap_or_default();
         assert!(count >= least, "{kind}: {all:?}");
@@ -266,11 +270,11 @@ fn interleavings_reach_drains_patches_restarts_and_deletions() {
 fn rollback_while_pods_are_drained_brings_them_back_without_a_restart() {
     let mut run = Run::new(4, true, 2);
     run.world.slb_lives = false;
-    run.apply(Event::Template(2, 2, 2));
+    run.apply(Event::Template(2, 2, 2, 1));
     run.settle(10);
     let draining = |run: &Run| run.world.set.status.draining;
     assert_eq!(draining(&run), 2, "{}", run.world.brief());
-    run.apply(Event::Template(1, 1, 1));
+    run.apply(Event::Template(1, 1, 1, 1));
     run.world.slb_lives = true;
     run.finish(60);
     assert!(run.is_done(), "{}", run.world.brief());
@@ -283,14 +287,14 @@ fn rollback_while_pods_are_drained_brings_them_back_without_a_restart() {
 #[test]
 fn bad_image_holds_the_release_with_nothing_drained() {
     let mut run = Run::new(4, true, 2);
-    run.apply(Event::Template(BAD, 1, 1));
+    run.apply(Event::Template(BAD, 1, 1, 1));
     run.settle(30);
     let release = run.world.set.status.release.clone().unwrap();
     assert_eq!(release.phase, ReleasePhase::Held);
     assert!(release.waits_for.contains("app:9"), "{release:?}");
     assert_eq!(run.world.deeds.get("HoldGate"), None);
     assert!(run.world.pods.values().all(|pod| pod.view.ready.is_true));
-    run.apply(Event::Template(1, 1, 1));
+    run.apply(Event::Template(1, 1, 1, 1));
     run.finish(30);
     assert!(run.is_done(), "{}", run.world.brief());
 }
@@ -298,7 +302,7 @@ fn bad_image_holds_the_release_with_nothing_drained() {
 #[test]
 fn image_and_setting_at_once_restart_each_container_once() {
     let mut run = Run::new(2, true, 1);
-    run.apply(Event::Template(2, 1, 2));
+    run.apply(Event::Template(2, 1, 2, 1));
     run.finish(120);
     assert!(run.is_done(), "{}", run.world.brief());
     for pod in run.world.pods.values() {
@@ -318,7 +322,7 @@ fn image_and_setting_at_once_restart_each_container_once() {
 fn finalizer_that_stays_is_named_and_the_pod_serves_again() {
     let mut run = Run::new(3, true, 1);
     run.world.slb_lives = false;
-    run.apply(Event::Template(2, 1, 1));
+    run.apply(Event::Template(2, 1, 1, 1));
     run.settle(60);
     let release = run.world.set.status.release.clone().unwrap();
     assert_eq!(release.phase, ReleasePhase::Held);
@@ -337,4 +341,48 @@ fn finalizer_that_stays_is_named_and_the_pod_serves_again() {
     run.apply(Event::Pause(false));
     run.finish(200);
     assert!(run.is_done(), "{}", run.world.brief());
+}
+
+#[test]
+fn what_cannot_change_in_place_makes_each_pod_anew_once_where_it_was_and_says_why() {
+    let mut run = Run::new(4, true, 1);
+    let pods = |run: &Run| -> Vec<(String, Option<String>, Vec<String>)> {
+        let views = run.world.pods.values().map(|pod| &pod.view);
+        let facts = views.map(|view| (view.uid.clone(), view.node.clone(), view.ips.clone()));
+        facts.collect()
+    };
+    let before = pods(&run);
+    let made = run.world.deeds["CreatePod"];
+    run.apply(Event::Template(1, 1, 1, 2));
+    run.finish(300);
+    assert!(run.is_done(), "{}", run.world.brief());
+    for ((uid, node, ips), (old_uid, old_node, old_ips)) in pods(&run).iter().zip(&before) {
+        assert_ne!(uid, old_uid);
+        assert_eq!((node, ips), (old_node, old_ips));
+    }
+    assert_eq!(run.world.deeds["CreatePod"] - made, 4);
+    assert_eq!(run.world.deeds.get("PatchPod"), None);
+    let told = &run.world.set.status.conditions;
+    let told = told.iter().find(|one| one.r#type == "InPlace").unwrap();
+    assert_eq!(told.reason, "MadeAnew");
+    assert!(told.message.contains("env[MODE]"), "{}", told.message);
+}
+
+#[test]
+fn rollback_while_pods_are_drained_to_be_made_anew_keeps_them() {
+    let mut run = Run::new(4, true, 2);
+    run.world.slb_lives = false;
+    let uids = |run: &Run| -> Vec<String> {
+        let pods = run.world.pods.values();
+        pods.map(|pod| pod.view.uid.clone()).collect()
+    };
+    let before = uids(&run);
+    run.apply(Event::Template(1, 1, 1, 2));
+    run.settle(10);
+    assert_eq!(run.world.set.status.draining, 2, "{}", run.world.brief());
+    run.apply(Event::Template(1, 1, 1, 1));
+    run.world.slb_lives = true;
+    run.finish(60);
+    assert!(run.is_done(), "{}", run.world.brief());
+    assert_eq!(uids(&run), before);
 }

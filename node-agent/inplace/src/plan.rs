@@ -46,6 +46,8 @@ pub struct SetView {
     pub status: InPlaceSetStatus,
     /// Its revisions that are in the API, in any order.
     pub revisions: Vec<Revision>,
+    /// Those that a set of its name left behind (`kubectl delete --cascade=orphan`): nobody's.
+    pub orphans: Vec<Revision>,
 }
 
 /// A revision of a set: one of its `ControllerRevision`s.
@@ -72,6 +74,8 @@ pub struct Surroundings {
     pub term: u64,
     /// Nodes on which something can be done now: Ready, and their agent's Lease is fresh.
     pub nodes_well: BTreeSet<String>,
+    /// Nodes whose kubelet does not replace a sidecar when its image changes: before 1.32.
+    pub sidecars_stay: BTreeSet<String>,
     /// What `EndpointSlice`s say, by the Pod's UID; of a Pod that is not here: it is in none.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// By node: what this set asked it for, and what has become of it.
@@ -241,6 +245,15 @@ pub enum Deed {
         number: i64,
         /// The template.
         template: Value,
+    },
+    /// Makes a revision that nobody owns the set's.
+    AdoptRevision {
+        /// The object's name.
+        name: String,
+        /// The object's UID.
+        uid: String,
+        /// The object's version.
+        version: String,
     },
     /// Makes a revision the latest one again.
     NumberRevision {

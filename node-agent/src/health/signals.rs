@@ -29,11 +29,12 @@ pub(in crate::health) mod terminating;
 pub(in crate::health) mod uplink;
 
 use std::io;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use ipamd_daemon::Tasks;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::keeper::Notice;
 use super::signal::Verdict;
@@ -51,12 +52,15 @@ pub(super) trait Look: Send + 'static {
     fn look(&mut self) -> impl Future<Output = Vec<Verdict>> + Send;
 }
 
-/// Starts a task that looks every [`Look::PERIOD`]. A look that takes longer puts the next one off.
+/// All sources look at whole periods from one instant: looks that are due together wake the process once, and are judged together.
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Starts a task that looks every [`Look::PERIOD`]. A look that takes longer is one for those that it was in the way of.
 pub(super) fn spawn_source<L: Look>(tasks: &Tasks, mut source: L, notices: mpsc::Sender<Notice>) {
     let token = tasks.token();
     tasks.spawn(L::NAME, async move {
-        let mut tick = tokio::time::interval(L::PERIOD);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = interval_at(*BEGUN, L::PERIOD);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
             tokio::select! {
                 () = token.cancelled() => return,

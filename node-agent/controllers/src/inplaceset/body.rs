@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kube::Resource as _;
+use kube::core::ObjectMeta;
 use node_agent_inplace::operation::Operation;
 use node_agent_inplace::pod::Gate;
 use node_agent_restart::gate::{HoldError, Holders};
@@ -100,23 +101,23 @@ pub(super) fn gate(
     Ok(patch)
 }
 
-/// The owners of a Pod that comes to a set.
-pub(super) fn adopted(pod: &LeanPod, set: &InPlaceSet) -> Value {
-    let mut owners = owners(pod);
+/// The owners of what comes to a set.
+pub(super) fn adopted(metadata: &ObjectMeta, set: &InPlaceSet) -> Value {
+    let mut owners = owners(metadata);
     owners.push(owner_of(set));
     json!({"metadata": {"ownerReferences": owners}})
 }
 
 /// The owners of a Pod that leaves its set.
 pub(super) fn orphaned(pod: &LeanPod, set: &InPlaceSet) -> Value {
-    let mut owners = owners(pod);
+    let mut owners = owners(&pod.metadata);
     let uid = json!(set.metadata.uid);
     owners.retain(|owner| owner["uid"] != uid);
     json!({"metadata": {"ownerReferences": owners}})
 }
 
-fn owners(pod: &LeanPod) -> Vec<Value> {
-    let owners = pod.metadata.owner_references.iter().flatten();
+fn owners(metadata: &ObjectMeta) -> Vec<Value> {
+    let owners = metadata.owner_references.iter().flatten();
     owners.map(|owner| json!(owner)).collect()
 }
 
@@ -323,7 +324,7 @@ mod tests {
             .unwrap()
         };
         let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "c1"});
-        let adopted = adopted(&pod(json!([other])), &set());
+        let adopted = adopted(&pod(json!([other])).metadata, &set());
         let owners = adopted["metadata"]["ownerReferences"].clone();
         assert_eq!(owners[0]["uid"], "c1");
         assert_eq!(

@@ -95,7 +95,9 @@ enum Stage {
 
 fn stage(deed: &Deed) -> Stage {
     match deed {
-        Deed::CreateRevision { .. } | Deed::NumberRevision { .. } => Stage::Revision,
+        Deed::CreateRevision { .. } | Deed::AdoptRevision { .. } | Deed::NumberRevision { .. } => {
+            Stage::Revision
+        }
         Deed::DeleteRevision { .. } | Deed::WriteStatus | Deed::Tell { .. } => Stage::Telling,
         _ => Stage::Pod,
     }
@@ -213,6 +215,7 @@ const fn kind(deed: &Deed) -> &'static str {
         Deed::Adopt { .. } => "adopt Pod",
         Deed::Orphan { .. } => "orphan Pod",
         Deed::CreateRevision { .. } => "create revision",
+        Deed::AdoptRevision { .. } => "adopt revision",
         Deed::NumberRevision { .. } => "number revision",
         Deed::DeleteRevision { .. } => "delete revision",
         Deed::WriteStatus => "write status",

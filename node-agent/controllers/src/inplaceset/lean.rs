@@ -7,6 +7,7 @@ use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use node_agent_inplace::plan::Pull;
 use proto_crd::image_pull::{ImagePull, ImageStatus, PullPhase};
+use proto_crd::names;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +39,20 @@ impl LeanRevision {
     /// The template.
     pub(super) fn template(&self) -> &Value {
         &self.data["spec"]["template"]
+    }
+
+    /// Whether it is that of a set of this name: this one, or one that was before.
+    pub(super) fn is_of_set(&self, set: &str) -> bool {
+        let mut owners = self.metadata.owner_references.iter().flatten();
+        match owners.find(|owner| owner.controller == Some(true)) {
+            Some(owner) => owner.kind == "InPlaceSet" && owner.name == set,
+            None => {
+                self.labels()
+                    .get(names::IN_PLACE_SET_LABEL)
+                    .map(String::as_str)
+                    == Some(set)
+            }
+        }
     }
 }
 

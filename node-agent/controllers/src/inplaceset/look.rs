@@ -30,9 +30,9 @@ pub(super) struct Look {
     pub(super) kept: BTreeMap<String, Arc<LeanPod>>,
     /// Its Pods as they are planned with.
     pub(super) pods: Vec<PodView>,
-    /// What else there is; without the nodes that are well.
+    /// What else there is; without what nodes are asked.
     pub(super) surroundings: Surroundings,
-    /// The nodes of which it matters now whether they are.
+    /// The nodes of which it matters now whether they are well.
     pub(super) nodes_to_ask: BTreeSet<String>,
 }
 
@@ -128,7 +128,9 @@ impl Work {
         };
         let stock = self.stock.lock();
         let object = Arc::clone(stock.sets().get(key)?);
-        let set = view::set_view(&object, stock.revisions_of(&object).map(|it| &**it));
+        let mut set = view::set_view(&object, stock.revisions_of(&object).map(|it| &**it));
+        let orphans = stock.orphans_of(&object);
+        set.orphans = orphans.map(|it| view::revision_view(it)).collect();
         let restarts = view::restart_views(stock.restarts_of(&object).map(|it| &**it));
         let pods: Vec<_> = kept
             .values()
@@ -139,6 +141,7 @@ impl Work {
         let surroundings = Surroundings {
             term: self.reign.term().number(),
             nodes_well: BTreeSet::new(),
+            sidecars_stay: BTreeSet::new(),
             endpoints,
             pulls: pulls(&stock, &self.namespace, &set.uid, &remembered.asked),
             restarts,

@@ -1,5 +1,5 @@
-//! Which nodes something can be done on: Ready, with an agent that lives. Asked when a set is about to need it, and remembered for a
-//! while.
+//! Which nodes something can be done on (Ready, with an agent that lives), and what their kubelets can. Asked when a set is about to
+//! need it, and remembered for a while.
 //!
 //! Not watched: ten thousand agents renew their Leases four hundred times a second, and most of the time no release is under way.
 
@@ -24,6 +24,8 @@ const REMEMBERED: Duration = Duration::from_secs(20);
 const REMEMBERED_ILL: Duration = Duration::from_secs(5);
 /// Nodes that are asked at once, by all sets together.
 const AT_ONCE: usize = 8;
+/// The first kubelet that replaces a sidecar whose image changes.
+const SIDECARS_FROM: (u32, u32) = (1, 32);
 /// The clocks of two machines may be so far apart.
 const SKEW: Duration = Duration::from_secs(30);
 
@@ -37,9 +39,19 @@ struct LeanNode {
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct LeanNodeStatus {
     #[serde(default)]
     conditions: Option<Vec<LeanCondition>>,
+    #[serde(default)]
+    node_info: Option<LeanNodeInfo>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LeanNodeInfo {
+    #[serde(default)]
+    kubelet_version: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -53,6 +65,19 @@ impl LeanNode {
         let mut conditions = self.status.conditions.iter().flatten();
         conditions.any(|condition| condition.r#type == "Ready" && condition.status == "True")
     }
+
+    fn version(&self) -> &str {
+        let info = self.status.node_info.as_ref();
+        info.map(|info| info.kubelet_version.as_str())
+            .unwrap_or_default()
+    }
+}
+
+/// Whether a kubelet of this version replaces a sidecar whose image changes. One that does not say its version might not.
+fn replaces_sidecars(version: &str) -> bool {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+    (number(), number()) >= (Some(SIDECARS_FROM.0), Some(SIDECARS_FROM.1))
 }
 
 /// Whether the agent whose Lease this is lives. By two clocks: its own, and this machine's.
@@ -75,8 +100,35 @@ pub(super) struct Nodes {
     reader: Reader,
     /// Where Berth's own objects are.
     namespace: String,
-    seen: Arc<Mutex<BTreeMap<String, (Instant, bool)>>>,
+    seen: Arc<Mutex<BTreeMap<String, (Instant, Seen)>>>,
     turns: Arc<Semaphore>,
+}
+
+/// What one node is like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    is_well: bool,
+    sidecars_stay: bool,
+}
+
+/// What nodes are like.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Those that are Ready, with an agent that lives.
+    pub(super) well: BTreeSet<String>,
+    /// Those whose kubelet does not replace a sidecar whose image changes.
+    pub(super) sidecars_stay: BTreeSet<String>,
+}
+
+impl Asked {
+    fn take(&mut self, node: String, seen: Seen) {
+        if seen.sidecars_stay {
+            self.sidecars_stay.insert(node.clone());
+        }
+        if seen.is_well {
+            self.well.insert(node);
+        }
+    }
 }
 
 impl Nodes {
@@ -90,67 +142,68 @@ impl Nodes {
         }
     }
 
-    /// Those of these nodes that are well.
+    /// What these nodes are like.
     ///
     /// # Errors
     /// When one could not be asked.
     ///
     /// # Cancellation
     /// Safe: what was answered is remembered.
-    pub(super) async fn well(
-        &self,
-        nodes: BTreeSet<String>,
-    ) -> Result<BTreeSet<String>, ReadError> {
-        let mut well = BTreeSet::new();
+    pub(super) async fn ask_all(&self, nodes: BTreeSet<String>) -> Result<Asked, ReadError> {
+        let mut all = Asked::default();
         let mut asked = JoinSet::new();
         for node in nodes {
-            match self.remembered(&node) {
-                Some(true) => {
-                    well.insert(node);
-                }
-                Some(false) => {}
-                None => {
-                    let this = self.clone();
-                    asked.spawn(async move { (this.ask(&node).await, node) });
-                }
+            if let Some(seen) = self.remembered(&node) {
+                all.take(node, seen);
+            } else {
+                let this = self.clone();
+                asked.spawn(async move { (this.ask(&node).await, node) });
             }
         }
         while let Some(answer) = asked.join_next().await {
             // A task that was cancelled or panicked asked nothing.
             let Ok((answer, node)) = answer else { continue };
-            let is_well = answer?;
-            self.remember(&node, is_well);
-            if is_well {
-                well.insert(node);
-            }
+            let seen = answer?;
+            self.remember(&node, seen);
+            all.take(node, seen);
         }
-        Ok(well)
+        Ok(all)
     }
 
-    async fn ask(&self, name: &str) -> Result<bool, ReadError> {
+    async fn ask(&self, name: &str) -> Result<Seen, ReadError> {
         let turn = self.turns.acquire().await;
         let node = self.reader.object_of_cluster::<LeanNode>("Node", name);
-        let is_ready = node.await?.is_some_and(|node| node.is_ready());
-        if !is_ready {
-            return Ok(false);
+        let Some(node) = node.await? else {
+            return Ok(Seen::default());
+        };
+        let mut seen = Seen {
+            is_well: node.is_ready(),
+            sidecars_stay: !replaces_sidecars(node.version()),
+        };
+        if seen.is_well {
+            let lease = self.reader.object::<Lease>("Lease", &self.namespace, name);
+            let lease = lease.await?;
+            seen.is_well = lease.is_some_and(|lease| is_fresh(&lease, Timestamp::now()));
         }
-        let lease = self.reader.object::<Lease>("Lease", &self.namespace, name);
-        let lease = lease.await?;
         drop(turn);
-        Ok(lease.is_some_and(|lease| is_fresh(&lease, Timestamp::now())))
+        Ok(seen)
     }
 
-    fn remembered(&self, node: &str) -> Option<bool> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, is_well) = *seen.get(node)?;
-        let lasts = if is_well { REMEMBERED } else { REMEMBERED_ILL };
-        (at.elapsed() < lasts).then_some(is_well)
+    fn remembered(&self, node: &str) -> Option<Seen> {
+        let all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, seen) = *all.get(node)?;
+        let lasts = if seen.is_well {
+            REMEMBERED
+        } else {
+            REMEMBERED_ILL
+        };
+        (at.elapsed() < lasts).then_some(seen)
     }
 
-    fn remember(&self, node: &str, is_well: bool) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
-        seen.insert(node.to_owned(), (Instant::now(), is_well));
+    fn remember(&self, node: &str, seen: Seen) {
+        let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, (at, _)| at.elapsed() < REMEMBERED);
+        all.insert(node.to_owned(), (Instant::now(), seen));
     }
 }
 
@@ -169,6 +222,23 @@ mod tests {
         assert!(ready(json!([{"type": "Ready", "status": "True"}])));
         assert!(!ready(json!([{"type": "Ready", "status": "Unknown"}])));
         assert!(!ready(json!(null)));
+    }
+
+    #[test]
+    fn a_kubelet_replaces_sidecars_from_1_32_on() {
+        for (version, replaces) in [
+            ("v1.36.3", true),
+            ("v1.32.0-rc.1+k3s1", true),
+            ("v1.31.14", false),
+            ("v2.0.0", true),
+            ("v1", false),
+            ("", false),
+        ] {
+            let info = json!({"nodeInfo": {"kubeletVersion": version}});
+            let node = json!({"metadata": {"name": "n1"}, "status": info});
+            let node: LeanNode = serde_json::from_value(node).unwrap();
+            assert_eq!(replaces_sidecars(node.version()), replaces, "{version}");
+        }
     }
 
     #[test]

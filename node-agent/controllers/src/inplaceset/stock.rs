@@ -64,6 +64,26 @@ impl Stock {
         named_after(self.revisions.items(), set)
     }
 
+    /// One of them.
+    pub(super) fn revision(&self, (namespace, name): &Key) -> Option<Arc<LeanRevision>> {
+        self.revisions.get(namespace, name).cloned()
+    }
+
+    /// The revisions that a former set of this name left behind: nobody's.
+    pub(super) fn orphans_of<'a>(
+        &'a self,
+        set: &'a InPlaceSet,
+    ) -> impl Iterator<Item = &'a Arc<LeanRevision>> {
+        let name = set.metadata.name.as_ref();
+        let named = beginning_as(self.revisions.items(), set);
+        named.filter(move |item| {
+            let mut owners = item.metadata.owner_references.iter().flatten();
+            let is_nobodys = !owners.any(|owner| owner.controller == Some(true));
+            let is_leaving = item.metadata.deletion_timestamp.is_some();
+            is_nobodys && !is_leaving && item.labels().get(names::IN_PLACE_SET_LABEL) == name
+        })
+    }
+
     /// The requests to restart containers of a set.
     pub(super) fn restarts_of<'a>(
         &'a self,
@@ -226,6 +246,15 @@ fn named_after<'a, V: Owned>(
     items: &'a BTreeMap<Key, Arc<V>>,
     set: &'a InPlaceSet,
 ) -> impl Iterator<Item = &'a Arc<V>> {
+    let uid = set.metadata.uid.as_deref();
+    beginning_as(items, set).filter(move |item| owner(item.metadata()).map(|(_, uid)| uid) == uid)
+}
+
+/// Whatever has such a name.
+fn beginning_as<'a, V>(
+    items: &'a BTreeMap<Key, Arc<V>>,
+    set: &'a InPlaceSet,
+) -> impl Iterator<Item = &'a Arc<V>> {
     let (namespace, name) = set.key();
     let first = (namespace.clone(), format!("{name}-"));
     let stem = first.1.clone();
@@ -233,10 +262,7 @@ fn named_after<'a, V: Owned>(
     let named = named.take_while(move |((in_namespace, named), _)| {
         *in_namespace == namespace && named.starts_with(&stem)
     });
-    let uid = set.metadata.uid.as_deref();
-    named
-        .map(|(_, item)| item)
-        .filter(move |item| owner(item.metadata()).map(|(_, uid)| uid) == uid)
+    named.map(|(_, item)| item)
 }
 
 fn trimmed<K: kube::ResourceExt + Clone>(object: &K) -> K {

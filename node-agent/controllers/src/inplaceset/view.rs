@@ -42,10 +42,12 @@ pub(super) fn set_view<'a>(
         spec: set.spec.clone(),
         status: set.status.clone().unwrap_or_default(),
         revisions: revisions.map(revision_view).collect(),
+        orphans: Vec::new(),
     }
 }
 
-fn revision_view(revision: &LeanRevision) -> Revision {
+/// A revision as it is planned with.
+pub(super) fn revision_view(revision: &LeanRevision) -> Revision {
     let name = revision.name_any();
     let hash = revision.labels().get(names::REVISION_LABEL).cloned();
     let rest = || name.rsplit_once('-').map(|(_, hash)| hash.to_owned());

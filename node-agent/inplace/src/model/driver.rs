@@ -17,6 +17,8 @@ pub(super) struct Leader {
     pub(super) term: u64,
     /// The answers to his writes.
     answered: BTreeMap<String, PodView>,
+    /// Where the Pod of an ordinal was seen last.
+    nodes: BTreeMap<u32, String>,
     /// Pods of which he does not know whether his write landed.
     unsure: BTreeSet<String>,
     /// No view is older than this.
@@ -67,6 +69,10 @@ impl Leader {
             pods.retain(|pod| pod.name != name);
             pods.extend(world.pods.get(&name).map(|live| live.view.clone()));
         }
+        let seen = pods.iter();
+        let seen = seen.filter_map(|pod| Some((pod.ordinal?, pod.node.clone()?)));
+        self.nodes.extend(seen);
+        around.last_nodes.clone_from(&self.nodes);
         around.term = self.term;
         let plan = plan(&set, &pods, &around, world.now);
         let is_fresh = sight.age == 0;
@@ -131,6 +137,11 @@ impl World {
             ];
             let kind = kind.into_iter().find(|kind| words.starts_with(kind));
             *self.deeds.entry(kind.unwrap_or("else")).or_default() += 1;
+            if let Deed::HoldGate { operation, .. } = deed
+                && operation.op == Kind::Recreate
+            {
+                *self.deeds.entry("Recreate").or_default() += 1;
+            }
             self.tell();
         }
         landed
@@ -152,6 +163,7 @@ impl World {
                 name,
                 ordinal,
                 revision,
+                near,
                 ..
             } => {
                 if self.pods.contains_key(name) {
@@ -166,7 +178,7 @@ impl World {
                     .expect("Pods are of revisions that there are")
                     .template
                     .clone();
-                self.make(name, *ordinal, revision, &template);
+                self.make((name, *ordinal), revision, &template, near.as_deref());
             }
             Deed::AskPull {
                 node,
@@ -237,7 +249,7 @@ impl World {
         }
         pod.view.version = version;
         match deed {
-            Deed::DeletePod { drained, .. } => self.deleted(&mut pod, *drained),
+            Deed::DeletePod { drained, .. } => self.deleted(&mut pod, *drained, is_fresh),
             Deed::Stamp {
                 operation,
                 protections,
@@ -274,7 +286,7 @@ impl World {
         true
     }
 
-    fn deleted(&self, pod: &mut Truth, drained: bool) {
+    fn deleted(&self, pod: &mut Truth, drained: bool, is_fresh: bool) {
         let is_lossless = self.set.spec.lossless.is_some();
         let serves = pod.view.gate.is_true() && pod.view.ready.is_true;
         assert!(
@@ -285,6 +297,15 @@ impl World {
         assert!(
             !drained || !pod.view.gate.is_true(),
             "deleted with its gate True"
+        );
+        // Without a drain this is what costs the service.
+        let others = self.pods.values().filter(|it| it.view.uid != pod.view.uid);
+        let left = others.filter(|it| self.is_available(&it.view)).count();
+        let spec = &self.set.spec;
+        let least = spec.replicas.saturating_sub(spec.max_unavailable()) as usize;
+        assert!(
+            left >= least || !is_fresh || !self.is_available(&pod.view),
+            "{left} are left, {least} must be"
         );
         pod.view.deleting = true;
     }
@@ -367,6 +388,14 @@ impl World {
                     pod.view.name
                 );
             }
+            let revision = pod.view.revision.as_deref().unwrap_or_default();
+            let mode = self.mode(revision);
+            assert!(
+                mode.as_ref().is_none_or(|mode| *mode == pod.mode),
+                "{} says that it is of {revision}, with mode {mode:?}, and was made with {}",
+                pod.view.name,
+                pod.mode
+            );
             let state = pod.view.operation().map(|operation| operation.state);
             let out = state.is_some_and(|state| state >= State::Draining);
             assert!(

@@ -27,6 +27,10 @@ pub(super) struct Truth {
     pub(super) view: PodView,
     /// What the template made of it: container b reads it when it starts.
     pub(super) setting: String,
+    /// What of it can never be changed.
+    pub(super) mode: String,
+    /// Where it is to be if there is room.
+    near: Option<String>,
     /// By container: the image and the setting that what runs was started with.
     pub(super) running: BTreeMap<String, (String, String)>,
     pub(super) stop_until: Option<Timestamp>,
@@ -65,11 +69,12 @@ pub(super) fn image(number: u8) -> String {
     format!("app:{number}")
 }
 
-pub(super) fn template(a: u8, b: u8, setting: u8) -> Value {
+/// Images and the setting change in place; the mode does not.
+pub(super) fn template(a: u8, b: u8, setting: u8, mode: u8) -> Value {
     json!({
         "metadata": {"labels": {"app": "shop"}, "annotations": {"setting": setting.to_string()}},
         "spec": {"containers": [
-            {"name": "a", "image": image(a)},
+            {"name": "a", "image": image(a), "env": [{"name": "MODE", "value": mode.to_string()}]},
             {"name": "b", "image": image(b), "env": [{"name": "S", "valueFrom":
                 {"fieldRef": {"fieldPath": "metadata.annotations['setting']"}}}]},
         ]},
@@ -81,12 +86,17 @@ pub(super) fn setting_of(template: &Value) -> String {
     text.unwrap_or_default().to_owned()
 }
 
+fn mode_of(template: &Value) -> String {
+    let text = template["spec"]["containers"][0]["env"][0]["value"].as_str();
+    text.unwrap_or_default().to_owned()
+}
+
 impl World {
     pub(super) fn new(replicas: u32, lossless: bool, most: u32) -> Self {
         let mut spec = json!({
             "replicas": replicas, "maxUnavailable": most, "minReadySeconds": 2,
             "progressDeadlineSeconds": 60, "prePullTimeoutSeconds": 30,
-            "selector": {"matchLabels": {"app": "shop"}}, "template": template(1, 1, 1),
+            "selector": {"matchLabels": {"app": "shop"}}, "template": template(1, 1, 1, 1),
         });
         if lossless {
             spec["lossless"] = json!({"quietSeconds": 3, "drainTimeoutSeconds": 20, "attachTimeoutSeconds": 20,
@@ -111,6 +121,7 @@ impl World {
                 spec,
                 status: InPlaceSetStatus::default(),
                 revisions: Vec::new(),
+                orphans: Vec::new(),
             },
             pods: BTreeMap::new(),
             around,
@@ -163,8 +174,7 @@ impl World {
             self.endpoint(&pod);
             let node = pod.view.node.clone();
             if pod.view.node.is_none() {
-                let place = pod.view.ordinal.unwrap_or_default() as usize % NODES.len();
-                pod.view.node = Some(NODES[place].to_owned());
+                pod.view.node = self.schedule(pod.near.as_deref());
             } else if node.is_some_and(|node| !self.nodes_down.contains(&node)) {
                 self.kubelet(&mut pod);
                 agent(&mut pod.view);
@@ -183,6 +193,15 @@ impl World {
         self.pulls();
         self.restarts();
         self.tell();
+    }
+
+    /// Where it is preferred if it can be there, else anywhere.
+    fn schedule(&self, near: Option<&str>) -> Option<String> {
+        let up = |node: &&&str| !self.nodes_down.contains(**node);
+        let up: Vec<&str> = NODES.iter().filter(up).copied().collect();
+        let wished = up.iter().find(|node| Some(**node) == near);
+        let place = usize::try_from(self.count).unwrap_or_default() % up.len().max(1);
+        wished.or(up.get(place)).map(|node| (*node).to_owned())
     }
 
     fn protections(&self, pod: &mut Truth) {
@@ -347,6 +366,12 @@ impl World {
         }
     }
 
+    /// The mode that Pods of a revision have; nothing: it is no more.
+    pub(super) fn mode(&self, revision: &str) -> Option<String> {
+        let known = self.set.revisions.iter().find(|it| it.hash == revision);
+        known.map(|known| mode_of(&known.template))
+    }
+
     /// Each Pod in a line.
     pub(super) fn brief(&self) -> String {
         let pods = self.pods.values().map(|pod| {
@@ -407,7 +432,13 @@ impl World {
         }
     }
 
-    pub(super) fn make(&mut self, name: &str, ordinal: u32, revision: &str, template: &Value) {
+    pub(super) fn make(
+        &mut self,
+        (name, ordinal): (&str, u32),
+        revision: &str,
+        template: &Value,
+        near: Option<&str>,
+    ) {
         let uid = format!("u{}", self.next());
         let listed = template["spec"]["containers"].as_array().unwrap();
         let containers = listed.iter().map(|container| Container {
@@ -452,6 +483,8 @@ impl World {
         let pod = Truth {
             view,
             setting: setting_of(template),
+            mode: mode_of(template),
+            near: near.map(ToOwned::to_owned),
             running: BTreeMap::new(),
             stop_until: None,
             taken: false,

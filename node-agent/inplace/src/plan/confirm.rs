@@ -108,7 +108,9 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
             }
             Ok(())
         }
-        Deed::CreatePod { .. } | Deed::CreateRevision { .. } => alive(set),
+        Deed::CreatePod { .. } | Deed::CreateRevision { .. } | Deed::AdoptRevision { .. } => {
+            alive(set)
+        }
         Deed::AskPull { .. }
         | Deed::EndPull { .. }
         | Deed::NumberRevision { .. }

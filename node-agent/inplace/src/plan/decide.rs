@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use proto_crd::in_place_set::ReleasePhase;
+use proto_crd::in_place_set::{InPlaceSetStatus, ReleasePhase};
 use proto_crd::time::Timestamp;
 
 use super::goals::{Target, Way, Ways, chosen, is_updated, rank};
 use super::grant::{Budget, Member, of_kept, of_surplus};
 use super::roster::{Roster, roster};
-use super::status::{Outcome, tell};
-use super::{Deed, Plan, SetView, Surroundings, pulls, status};
+use super::status::{Obstacle, Outcome, tell};
+use super::{Deed, Plan, Revision, SetView, Surroundings, pulls, status};
 use crate::operation::{Kind, Reason};
 use crate::pod::{Endpoint, Goal, Look, Phase, PodView, Step, step};
 use crate::revision::{self, Recorded};
@@ -32,7 +32,16 @@ pub fn plan(set: &SetView, pods: &[PodView], surroundings: &Surroundings, now: T
     if set.deleting {
         return idle(set, left_alone(set, pods));
     }
+    if !set.orphans.is_empty() {
+        return idle(set, adopted(&set.orphans));
+    }
     let recorded = revision::record(&set.spec.template, &set.revisions, collisions(set));
+    if let Some(status) = collided(set, &recorded) {
+        // Told before it is made: whoever looks next finds the same name.
+        let mut plan = idle(set, vec![Deed::WriteStatus]);
+        plan.status = status;
+        return plan;
+    }
     if let Some(deed) = recording(set, &recorded) {
         // What comes after it is decided when it is seen.
         return idle(set, vec![deed]);
@@ -67,6 +76,30 @@ fn idle(set: &SetView, deeds: Vec<Deed>) -> Plan {
 
 const fn collisions(set: &SetView) -> u32 {
     set.status.collision_count
+}
+
+/// What is told where the template's hash is another template's.
+fn collided(set: &SetView, recorded: &Recorded<'_>) -> Option<InPlaceSetStatus> {
+    let Recorded::New {
+        collision_count, ..
+    } = recorded
+    else {
+        return None;
+    };
+    (*collision_count > collisions(set)).then(|| InPlaceSetStatus {
+        collision_count: *collision_count,
+        ..set.status.clone()
+    })
+}
+
+/// By them it is known how Pods that the former set left behind become those of a new template.
+fn adopted(orphans: &[Revision]) -> Vec<Deed> {
+    let adopted = orphans.iter().map(|orphan| Deed::AdoptRevision {
+        name: orphan.name.clone(),
+        uid: orphan.uid.clone(),
+        version: orphan.version.clone(),
+    });
+    adopted.collect()
 }
 
 /// Pods of a set that goes: those that outlive it must not stay unready for it.
@@ -120,7 +153,12 @@ impl<'a> Deciding<'a> {
         let roster = roster(set, pods);
         let target = status::target(set, revision);
         let current = revision::current(&set.status.current_revision, revision, &set.revisions);
-        let ways = Ways::new(set, revision, &roster.kept);
+        let ways = Ways::new(
+            set,
+            revision,
+            &roster.kept,
+            &self.surroundings.sidecars_stay,
+        );
         let (made_updated, lacking) = self.lacking(&roster, revision, current);
         let chosen = chosen(&roster.kept, revision, lacking);
         let mut kept = self.members(&roster.kept, |pod| {
@@ -131,7 +169,9 @@ impl<'a> Deciding<'a> {
             }
         });
         kept.sort_by_cached_key(|member| rank(member.pod, revision));
-        let refused = self.refused(&roster, &ways, &chosen);
+        let obstacle = self.obstacle(&roster, &ways, &chosen);
+        let refused = obstacle.iter().filter(|obstacle| obstacle.is_refused);
+        let refused = refused.map(|obstacle| obstacle.why.clone()).next();
         let removal = format!("remove-{}", set.generation);
         let mut surplus = self.members(&roster.surplus, |_| Goal::Leave {
             kind: Kind::Remove,
@@ -141,6 +181,7 @@ impl<'a> Deciding<'a> {
             target: &target,
             current,
             unknown: unknown.or(refused),
+            obstacle,
             chosen: chosen.len(),
             made_updated,
             roster: &roster,
@@ -187,17 +228,29 @@ impl<'a> Deciding<'a> {
         (made_updated, lacking - made_updated)
     }
 
-    /// Why a Pod has no way to the update revision.
-    fn refused(&self, roster: &Roster<'_>, ways: &Ways, chosen: &BTreeSet<&str>) -> Option<String> {
+    /// Why a Pod does not get to the update revision in place. One that has no way there comes before those that are made anew.
+    fn obstacle(
+        &self,
+        roster: &Roster<'_>,
+        ways: &Ways,
+        chosen: &BTreeSet<&str>,
+    ) -> Option<Obstacle> {
         let lossless = self.set.spec.lossless.is_some();
-        let mut pods = roster
+        let pods = roster
             .kept
             .iter()
             .filter(|pod| chosen.contains(pod.uid.as_str()));
-        pods.find_map(|pod| match ways.of(pod, lossless) {
-            Way::Refused(why) => Some(why.clone()),
-            Way::InPlace { .. } | Way::ReCreate => None,
-        })
+        let obstacles = pods.filter_map(|pod| {
+            let (is_refused, why) = match ways.of(pod, lossless) {
+                Way::Refused(why) => (true, why),
+                Way::ReCreate(why) => (false, why),
+                Way::InPlace { .. } => return None,
+            };
+            let why = why.clone();
+            Some(Obstacle { is_refused, why })
+        });
+        // Of those that are alike the first: not another one at each look.
+        obstacles.min_by_key(|obstacle| !obstacle.is_refused)
     }
 
     /// What the first Pod lacks that is not available though nothing is done with it.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{PodPatch, SetView};
 use crate::operation::{Kind, State};
 use crate::pod::{Goal, PodView};
-use crate::template::{Change, change};
+use crate::template::{Change, Rules, change};
 
 /// The release that Pods go through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,22 +31,31 @@ pub(super) enum Way {
         patch: PodPatch,
         restart: Vec<String>,
     },
-    /// By being made anew, and why.
-    ReCreate,
+    /// By being made anew: why.
+    ReCreate(String),
     /// Not at all: why.
     Refused(String),
 }
 
 /// The ways to one revision, worked out once for each that Pods have.
 #[derive(Debug)]
-pub(super) struct Ways {
+pub(super) struct Ways<'a> {
     from: BTreeMap<String, Way>,
+    /// The same on nodes whose kubelet does not replace sidecars.
+    where_sidecars_stay: BTreeMap<String, Way>,
+    /// These nodes.
+    sidecars_stay: &'a BTreeSet<String>,
     unknown: Way,
     without_gate: Way,
 }
 
-impl Ways {
-    pub(super) fn new(set: &SetView, to: &str, pods: &[&PodView]) -> Self {
+impl<'a> Ways<'a> {
+    pub(super) fn new(
+        set: &SetView,
+        to: &str,
+        pods: &[&PodView],
+        sidecars_stay: &'a BTreeSet<String>,
+    ) -> Self {
         let of = |hash: &str| {
             let known = set.revisions.iter().find(|revision| revision.hash == hash);
             known.map(|revision| &revision.template)
@@ -56,19 +65,22 @@ impl Ways {
             if policy == UpgradePolicy::InPlaceOnly {
                 Way::Refused(why.to_owned())
             } else {
-                Way::ReCreate
+                Way::ReCreate(why.to_owned())
             }
         };
-        let hashes: BTreeSet<&str> = pods
-            .iter()
-            .filter_map(|pod| pod.revision.as_deref())
-            .collect();
-        let from = hashes
-            .into_iter()
-            .filter_map(|hash| Some((hash.to_owned(), way(of(hash)?, of(to)?, to, policy))))
-            .collect();
+        let ways = |pods: &mut dyn Iterator<Item = &&PodView>, sidecars| {
+            let hashes: BTreeSet<&str> = pods.filter_map(|pod| pod.revision.as_deref()).collect();
+            let rules = Rules { policy, sidecars };
+            let ways = hashes
+                .into_iter()
+                .filter_map(|hash| Some((hash.to_owned(), way(of(hash)?, of(to)?, to, rules))));
+            ways.collect()
+        };
+        let stay = |pod: &&&PodView| has_old_kubelet(pod, sidecars_stay);
         Self {
-            from,
+            from: ways(&mut pods.iter(), true),
+            where_sidecars_stay: ways(&mut pods.iter().filter(stay), false),
+            sidecars_stay,
             unknown: not_in_place("the Pod's revision is not in the set's history"),
             without_gate: not_in_place(
                 "the Pod lacks the readiness gate berth.dev/ServiceReady, which cannot be added, so that its traffic cannot be led away",
@@ -78,7 +90,12 @@ impl Ways {
 
     /// How this Pod gets there.
     pub(super) fn of(&self, pod: &PodView, lossless: bool) -> &Way {
-        let known = pod.revision.as_ref().and_then(|hash| self.from.get(hash));
+        let from = if has_old_kubelet(pod, self.sidecars_stay) {
+            &self.where_sidecars_stay
+        } else {
+            &self.from
+        };
+        let known = pod.revision.as_ref().and_then(|hash| from.get(hash));
         match known.unwrap_or(&self.unknown) {
             Way::InPlace { patch, restart }
                 if lossless && !pod.gate.declared && is_disruptive(patch, restart) =>
@@ -94,8 +111,13 @@ fn is_disruptive(patch: &PodPatch, restart: &[String]) -> bool {
     !(patch.images.is_empty() && patch.init_images.is_empty() && restart.is_empty())
 }
 
-fn way(from: &Value, to: &Value, hash: &str, policy: UpgradePolicy) -> Way {
-    match change(from, to, policy) {
+fn has_old_kubelet(pod: &PodView, sidecars_stay: &BTreeSet<String>) -> bool {
+    let node = pod.node.as_ref();
+    node.is_some_and(|node| sidecars_stay.contains(node))
+}
+
+fn way(from: &Value, to: &Value, hash: &str, rules: Rules) -> Way {
+    match change(from, to, rules) {
         Change::None => Way::InPlace {
             patch: PodPatch {
                 revision: hash.to_owned(),
@@ -107,7 +129,7 @@ fn way(from: &Value, to: &Value, hash: &str, policy: UpgradePolicy) -> Way {
             patch: in_place.patch(hash),
             restart: in_place.restart,
         },
-        Change::ReCreate { .. } => Way::ReCreate,
+        Change::ReCreate { why } => Way::ReCreate(why),
         Change::Refused { why } => Way::Refused(why),
     }
 }
@@ -121,7 +143,7 @@ impl Way {
                 patch,
                 restart,
             },
-            Self::ReCreate => Goal::Leave {
+            Self::ReCreate(_) => Goal::Leave {
                 kind: Kind::Recreate,
                 release: &target.release,
             },

@@ -1,7 +1,7 @@
 //! Which Pods the set is to have: who stays, who goes, and which ordinals are missing.
 //!
 //! Always holds: it depends on nothing but the number that is wanted and the Pods that there are. Who goes first is named in
-//! `podsToDelete`, then come the highest ordinals; who is made first has the lowest.
+//! `podsToDelete`, then come the highest ordinals; who is made first has the lowest that is free. A Pod that was let go keeps its name.
 
 use std::collections::BTreeSet;
 
@@ -52,9 +52,17 @@ pub(super) fn roster<'a>(set: &SetView, pods: &'a [PodView]) -> Roster<'a> {
         .iter()
         .filter_map(|pod| pod.ordinal)
         .collect();
+    let let_go: BTreeSet<u32> = pods
+        .iter()
+        .filter(|pod| pod.owner == Owner::Nobody && !pod.selected && pod.is_living())
+        .filter_map(|pod| pod.ordinal)
+        .collect();
     let is_free = |ordinal: &u32| {
         let name = format!("{}-{ordinal}", set.name);
-        !(taken.contains(ordinal) || leaving.contains(ordinal) || marked.contains(name.as_str()))
+        let has_pod = [&taken, &leaving, &let_go]
+            .iter()
+            .any(|ordinals| ordinals.contains(ordinal));
+        !has_pod && !marked.contains(name.as_str())
     };
     let missing = wanted.saturating_sub(roster.kept.len());
     roster.missing = (0..u32::MAX).filter(is_free).take(missing).collect();

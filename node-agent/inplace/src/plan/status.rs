@@ -14,6 +14,14 @@ use super::roster::Roster;
 use super::{Deed, SetView, Surroundings};
 use crate::operation::{Reason, State};
 
+/// Why Pods do not get to the update revision in place.
+pub(super) struct Obstacle {
+    /// Whether they do not get there at all; else they are made anew.
+    pub(super) is_refused: bool,
+    /// Which fields.
+    pub(super) why: String,
+}
+
 /// What a decision came to.
 pub(super) struct Outcome<'a> {
     pub(super) target: &'a Target,
@@ -21,6 +29,8 @@ pub(super) struct Outcome<'a> {
     pub(super) current: &'a str,
     /// Why the set has no update revision, or its Pods no way there.
     pub(super) unknown: Option<String>,
+    /// Why Pods do not get there in place.
+    pub(super) obstacle: Option<Obstacle>,
     /// How many Pods are still to get the update revision.
     pub(super) chosen: usize,
     /// How many are made anew with it.
@@ -105,7 +115,29 @@ pub(super) fn status(
 }
 
 /// What people are told in Events: what is different from what was told last.
-pub(super) fn tell(set: &SetView, status: &InPlaceSetStatus) -> Option<Deed> {
+pub(super) fn tell(set: &SetView, status: &InPlaceSetStatus) -> Vec<Deed> {
+    let all = tell_release(set, status).into_iter();
+    all.chain(tell_obstacle(set, status)).collect()
+}
+
+/// Once, with the fields that make it so.
+fn tell_obstacle(set: &SetView, status: &InPlaceSetStatus) -> Option<Deed> {
+    let obstacle = conditions::made_anew(&status.conditions)?;
+    let id = status.release.as_ref()?.id.as_str();
+    let told = set.status.release.as_ref();
+    let is_same = told.is_some_and(|told| told.id == id);
+    if is_same && conditions::made_anew(&set.status.conditions) == Some(obstacle) {
+        return None;
+    }
+    let message = format!("release {id} makes Pods anew, with the addresses they have: {obstacle}");
+    Some(Deed::Tell {
+        warning: false,
+        reason: "PodsMadeAnew",
+        message: cut(&message),
+    })
+}
+
+fn tell_release(set: &SetView, status: &InPlaceSetStatus) -> Option<Deed> {
     let (before, after) = (set.status.release.as_ref(), status.release.as_ref()?);
     let is_new = before.is_none_or(|before| before.id != after.id);
     let is_other_phase = before.is_none_or(|before| before.phase != after.phase);

@@ -11,6 +11,8 @@ use crate::operation::{Kind, State};
 use crate::pod::{Condition, Container, Gate, Owner, Phase, PodView, Underway};
 use crate::revision;
 
+mod history;
+
 pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_milliseconds(seconds * 1000)
 }
@@ -57,6 +59,7 @@ fn set(spec: &Value) -> SetView {
             ..InPlaceSetStatus::default()
         },
         revisions: vec![revision_of("app:1", 1), revision_of("app:2", 2)],
+        orphans: Vec::new(),
     }
 }
 

@@ -413,6 +413,7 @@ fn set(spec: Value) -> SetView {
         spec: serde_json::from_value::<InPlaceSetSpec>(spec).unwrap(),
         status: InPlaceSetStatus::default(),
         revisions: Vec::new(),
+        orphans: Vec::new(),
     }
 }
 

@@ -149,6 +149,40 @@ fn healthy_state_of_an_expired_report_begins_anew() {
 }
 
 #[test]
+fn those_who_tell_are_woken_by_more_than_figures() {
+    let mut now = Moment::now();
+    let mut board = Board::new(FEW, now);
+    all_good(&mut board, now);
+    let mut last = board.report(now);
+    let mut step = |what: &str, is_news: bool, board: &mut Board, now: &mut Moment| {
+        let report = board.report(later(now, 1));
+        assert_eq!(report.is_news_after(&last), is_news, "{what}");
+        last = report;
+    };
+    board.adopt(None, &origin(), now);
+    step("all is known", true, &mut board, &mut now);
+    for rule in FEW {
+        board.look(Verdict::good(rule.signal, "still ok"), now);
+    }
+    step("another value", false, &mut board, &mut now);
+    make_wrong(&mut board, kubelet::SIGNAL, "it is away", &mut now);
+    step("something is wrong", true, &mut board, &mut now);
+    make_wrong(&mut board, kubelet::SIGNAL, "it is away", &mut now);
+    step("it still is", false, &mut board, &mut now);
+    make_wrong(&mut board, kubelet::SIGNAL, "it is silent", &mut now);
+    step("in another way", true, &mut board, &mut now);
+    later(&mut now, 40);
+    all_good(&mut board, now);
+    step("a good look", false, &mut board, &mut now);
+    later(&mut now, 30);
+    step("it is reason enough for more", true, &mut board, &mut now);
+    all_good(&mut board, now);
+    step("it is well again", true, &mut board, &mut now);
+    later(&mut now, 100);
+    step("nobody looks any more", true, &mut board, &mut now);
+}
+
+#[test]
 fn texts_are_cut_to_what_the_api_server_takes() {
     assert_eq!(cut("ab", 2), "ab");
     assert_eq!(cut("äöü", 2), "ä…");
@@ -205,6 +239,12 @@ fn what_is_seen_of_peers_is_told_and_figures_alone_are_no_news() {
             is_news,
             "{state:?} {reason:?}"
         );
+        assert_eq!(
+            after.is_news_after(&before),
+            is_news,
+            "{state:?} {reason:?}"
+        );
     }
+    assert!(before.is_news_after(&board.report(now)));
     assert!(board.report(now).to_status(&origin(), now).vote.is_none());
 }

@@ -3,13 +3,16 @@
 //! A file system that the kernel takes read-only after an error keeps its mount options and changes its own: that tells it
 //! from one that is read-only by design, as the root of an immutable system is. The table is that of the node's first process.
 
-use std::io::{self, BufRead as _};
+mod table;
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use procfs::process::MountInfo;
 use proto_crd::node_health::Decision;
 
+use self::table::Table;
 use super::Look;
 use crate::health::assess::{Escalation, Rule, TTL};
 use crate::health::signal::{Signal, Trouble, Verdict};
@@ -34,16 +37,18 @@ pub(in crate::health) const RULE: Rule = Rule {
 };
 
 /// The node's mounts.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(in crate::health) struct Source {
     /// Of its first process.
-    table: PathBuf,
+    table: Table,
     watched: Vec<PathBuf>,
 }
 
 /// A watched folder and the mount that it is on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seat {
+    /// Of the mount, in the table.
+    id: i32,
     folder: PathBuf,
     mount: PathBuf,
     device: String,
@@ -63,7 +68,7 @@ impl Source {
     /// Looks at the mounts of these folders, by their paths on the node.
     pub(in crate::health) fn new(proc: &Path, watched: Vec<PathBuf>) -> Self {
         Self {
-            table: proc.join("1/mountinfo"),
+            table: Table::new(proc.join("1/mountinfo")),
             watched,
         }
     }
@@ -74,23 +79,22 @@ impl Look for Source {
     const PERIOD: Duration = Duration::from_secs(10);
 
     async fn look(&mut self) -> Vec<Verdict> {
-        let seats = read(&self.table).map(|mounts| seats(&mounts, &self.watched));
+        let seats = self.table.read().map(|lines| seats(&lines, &self.watched));
+        if let Ok(seats) = &seats {
+            let mounts = seats.iter().map(|seat| seat.id);
+            self.table.suffice(mounts.collect());
+        }
         vec![assess(&seats)]
     }
-}
-
-fn read(table: &Path) -> io::Result<Vec<String>> {
-    let file = std::fs::File::open(table)?;
-    io::BufReader::new(file).lines().collect()
 }
 
 /// The mount of each folder. Some thousand mounts are there for a few that matter: only these are taken apart.
 fn seats(lines: &[String], folders: &[PathBuf]) -> Vec<Seat> {
     let seat = |folder: &PathBuf| {
-        let point = |line: &str| line.split(' ').nth(4).map(PathBuf::from);
         let over = lines.iter().filter_map(|line| {
-            let point = point(line).filter(|point| folder.starts_with(point))?;
-            Some((point.components().count(), line))
+            let point = Path::new(line.split(' ').nth(4)?);
+            let is_over = folder.starts_with(point);
+            is_over.then(|| (point.components().count(), line))
         });
         // Of several in one place, the last one hides the others.
         let (_, line) = over.max_by_key(|(depth, _)| *depth)?;
@@ -107,6 +111,7 @@ fn seats(lines: &[String], folders: &[PathBuf]) -> Vec<Seat> {
             (false, false) => Access::Writable,
         };
         Some(Seat {
+            id: mount.mnt_id,
             folder: folder.clone(),
             device: mount.mount_source.unwrap_or(mount.fs_type),
             mount: mount.mount_point,
@@ -259,9 +264,30 @@ mod tests {
         assert_eq!(trouble.message, told);
     }
 
+    #[tokio::test]
+    async fn what_happens_to_a_mount_is_seen_by_the_next_look() {
+        let proc = tempfile::tempdir().unwrap();
+        std::fs::create_dir(proc.path().join("1")).unwrap();
+        let write = |text: &str| std::fs::write(proc.path().join("1/mountinfo"), text).unwrap();
+        write(TABLE);
+        let folders = vec![PathBuf::from("/"), PathBuf::from("/var/lib/kubelet")];
+        let mut source = Source::new(proc.path(), folders);
+        let over = "40 31 8:9 / /var/lib/kubelet ro - ext4 /dev/sde1 ro";
+        for (text, expected) in [
+            (TABLE.to_owned(), "good"),
+            (TABLE.replace("sdc1 rw", "sdc1 ro"), "taken"),
+            (TABLE.to_owned(), "good"),
+            (format!("{TABLE}\n{over}"), "mounted"),
+        ] {
+            write(&text);
+            let verdicts = source.look().await;
+            assert_eq!(kind(&verdicts[0]), Some(expected), "{verdicts:?}");
+        }
+    }
+
     #[test]
     fn table_that_cannot_be_read_says_nothing() {
-        let missing = read(Path::new("/nonexistent/1/mountinfo"));
+        let missing = Table::new("/nonexistent/1/mountinfo".into()).read();
         let verdict = assess(&missing.map(|_| Vec::new()));
         assert!(matches!(verdict.finding, Finding::Unclear { .. }));
     }

@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::json;
-use tests_testbed::{ApiServer, Process, binary};
+use tests_testbed::{ApiProxy, ApiServer, Process, binary};
 
 use crate::usage::Usage;
+
+/// Who leads.
+const LEASE: &str =
+    "/apis/coordination.k8s.io/v1/namespaces/berth-system/leases/berth-controllers";
 
 /// The processes.
 pub(crate) struct Leaders {
@@ -81,20 +85,22 @@ impl Leaders {
         Ok(taken)
     }
 
-    /// Kills who leads, without warning, and starts it again at once: another one takes over when the Lease has run out.
-    pub(crate) fn kill_leader(&mut self, api: &ApiServer) -> Result<()> {
-        let words = ["get", "lease", "berth-controllers", "-n", "berth-system"];
-        let lease = api.kubectl_json(&words)?;
+    /// Kills who leads, without warning, and starts it again at once: another one takes over when the Lease has run out. Answers whether
+    /// there was one.
+    pub(crate) fn kill_leader(&mut self, api: &ApiServer, proxy: &ApiProxy) -> Result<bool> {
+        let lease = proxy.json(LEASE)?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
         let kubeconfig = self.kubeconfig();
+        let mut is_killed = false;
         for one in &mut self.all {
             if holder.starts_with(&format!("{}_", one.node)) {
                 self.gone += one.usage()?.cpu;
                 one.process.kill()?;
                 one.process = start(api, &kubeconfig, one.node, one.port)?;
+                is_killed = true;
             }
         }
-        Ok(())
+        Ok(is_killed)
     }
 
     /// The lines of their metrics about writes; of those that were killed nothing is left.

@@ -11,23 +11,25 @@ mod table;
 #[path = "../agent/usage.rs"]
 mod usage;
 
-use std::io::{Write as _, stdout};
+use std::io::{Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tests_fake_node::{FakeNodes, Pace};
-use tests_testbed::{ApiServer, Pending, wait_patiently};
+use tests_testbed::{ApiProxy, ApiServer, Pending, wait_patiently};
 
 use self::counts::Counts;
 use self::leader::Leaders;
 use self::sets::Size;
 use self::table::Table;
 
-const USAGE: &str =
-    "usage: bench-release [--sets N] [--pods N (of each set)] [--nodes N] [--no-kills]";
+const USAGE: &str = "usage: bench-release [--sets N] [--pods N (of each set)] [--nodes N] [--no-kills | --only-kills]";
 
 /// How often the leader is killed in the second row.
 const KILL_EVERY: Duration = Duration::from_secs(20);
+
+/// From one look at the sets to the next.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// However slow the machine is.
 const DEADLINE: Duration = Duration::from_secs(3600);
@@ -43,16 +45,17 @@ const CONTROLLERS: [&str; 3] = [
 ];
 
 fn main() -> Result<()> {
-    let (size, kills) = parse(std::env::args().skip(1))?;
+    let plan = parse(std::env::args().skip(1))?;
+    let Size { sets, pods, nodes } = plan.size;
     let mut api = ApiServer::start("bench-release")?;
     sets::install(&api)?;
     api.start_only_controllers(&CONTROLLERS)?;
-    let names: Vec<String> = (1..=size.nodes)
-        .map(|number| format!("n{number}"))
-        .collect();
-    let nodes = FakeNodes::start(&api, &names, Pace::real())?;
+    let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
+    let fakes = FakeNodes::start(&api, &names, Pace::real())?;
+    let proxy = api.proxy()?;
     let mut leaders = Leaders::start(&api)?;
-    sets::make(&api, size)?;
+    progress(&format!("making {sets} sets of {pods} Pods"));
+    sets::make(&api, &proxy, plan.size)?;
     let mut table = Table::new(&[
         "one release",
         "wall s",
@@ -64,14 +67,21 @@ fn main() -> Result<()> {
         "CPU ms/Pod",
         "kills",
     ]);
-    table.row(release(&api, &mut leaders, size, "v2", None)?);
-    if kills {
-        table.row(release(&api, &mut leaders, size, "v3", Some(KILL_EVERY))?);
+    let mut world = World {
+        api: &api,
+        proxy: &proxy,
+        leaders: &mut leaders,
+        size: plan.size,
+    };
+    if plan.calm {
+        table.row(release(&mut world, "v2", None)?);
     }
-    let trouble = nodes.trouble();
+    if plan.kills {
+        table.row(release(&mut world, "v3", Some(KILL_EVERY))?);
+    }
+    let trouble = fakes.trouble();
     ensure!(trouble.is_empty(), "the nodes say: {trouble:#?}");
     let mut out = stdout();
-    let Size { sets, pods, nodes } = size;
     writeln!(
         out,
         "{} Pods in {sets} InPlaceSets on {nodes} fake nodes\n",
@@ -85,66 +95,106 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-fn parse(mut words: impl Iterator<Item = String>) -> Result<(Size, bool)> {
-    let mut size = Size {
-        sets: 5,
-        pods: 20,
-        nodes: 10,
+/// What is released how often.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    size: Size,
+    /// Once with nothing in the way.
+    calm: bool,
+    /// Once with leaders that are killed.
+    kills: bool,
+}
+
+/// What a release is of.
+struct World<'a> {
+    api: &'a ApiServer,
+    proxy: &'a ApiProxy,
+    leaders: &'a mut Leaders,
+    size: Size,
+}
+
+fn parse(mut words: impl Iterator<Item = String>) -> Result<Plan> {
+    let mut plan = Plan {
+        size: Size {
+            sets: 200,
+            pods: 25,
+            nodes: 100,
+        },
+        calm: true,
+        kills: true,
     };
-    let mut kills = true;
     while let Some(word) = words.next() {
         let mut number = || {
             let text = words.next();
             text.and_then(|text| text.parse().ok()).context(USAGE)
         };
         match word.as_str() {
-            "--sets" => size.sets = number()?,
-            "--pods" => size.pods = number()?,
-            "--nodes" => size.nodes = number()?,
-            "--no-kills" => kills = false,
+            "--sets" => plan.size.sets = number()?,
+            "--pods" => plan.size.pods = number()?,
+            "--nodes" => plan.size.nodes = number()?,
+            "--no-kills" => plan.kills = false,
+            "--only-kills" => plan.calm = false,
             other => bail!("unknown argument {other}; {USAGE}"),
         }
     }
-    Ok((size, kills))
+    ensure!(plan.calm || plan.kills, "nothing is left to do; {USAGE}");
+    Ok(plan)
 }
 
 /// One row of the table.
 fn release(
-    api: &ApiServer,
-    leaders: &mut Leaders,
-    size: Size,
+    world: &mut World<'_>,
     version: &str,
     kill_every: Option<Duration>,
 ) -> Result<Vec<String>> {
+    let World {
+        api,
+        proxy,
+        leaders,
+        size,
+    } = world;
     let pods = size.sets * size.pods;
-    let earlier = sets::restarts(api)?;
+    let earlier = sets::restarts(proxy)?;
     let (before, used) = (Counts::read(api)?, leaders.usage()?);
+    progress(&format!("releasing {version}"));
     let start = Instant::now();
-    sets::release(api, size, version)?;
+    sets::release(proxy, *size, version)?;
     let mut killed = start;
+    let mut looked = start;
     let (mut kills, mut peak_mb) = (0, 0.0_f64);
+    let mut last = Pending::because("not looked at yet");
     wait_patiently("every set being released", DEADLINE, || {
+        // Looking is not to be what the machine does.
+        if looked.elapsed() < LOOK_EVERY {
+            return Err(last.clone());
+        }
+        looked = Instant::now();
         let look = (|| {
             if let Some(every) = kill_every
                 && killed.elapsed() >= every
             {
-                leaders.kill_leader(api)?;
+                kills += u32::from(leaders.kill_leader(api, proxy)?);
                 killed = Instant::now();
-                kills += 1;
             }
             peak_mb = peak_mb.max(leaders.usage()?.resident_mb);
-            sets::released(api, version)
+            sets::released(proxy, version)
         })();
-        match look {
-            Ok(count) if count == size.sets => Ok(()),
-            Ok(count) => Err(Pending(format!("{count} of {} sets", size.sets))),
-            Err(error) => Err(Pending(format!("{error:#}"))),
-        }
+        last = match look {
+            Ok(count) if count == size.sets => return Ok(()),
+            Ok(count) => Pending(format!("{count} of {} sets", size.sets)),
+            Err(error) => Pending(format!("{error:#}")),
+        };
+        progress(&format!(
+            "{:.0} s, {kills} kills: {}",
+            start.elapsed().as_secs_f64(),
+            last.0
+        ));
+        Err(last.clone())
     })?;
     let wall = start.elapsed().as_secs_f64();
     let made = Counts::read(api)?.since(&before);
     let cpu = (leaders.usage()?.cpu.saturating_sub(used.cpu)).as_secs_f64();
-    sets::check(&earlier, &sets::restarts(api)?, pods)?;
+    sets::check(&earlier, &sets::restarts(proxy)?, pods)?;
     let of = f64::from(u32::try_from(pods)?);
     let name = kill_every.map_or_else(
         || "one leader".to_owned(),
@@ -172,4 +222,9 @@ fn release(
         format!("{:.1}", cpu * 1000.0 / of),
         kills.to_string(),
     ])
+}
+
+/// The report goes to standard output, progress to standard error.
+fn progress(text: &str) {
+    let _ = writeln!(stderr(), "{text}");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests_testbed::{ApiServer, ControlPlane, Pending, wait_patiently};
+use tests_testbed::{ApiProxy, ApiServer, ControlPlane, Pending, wait_patiently};
 
 use crate::counts;
 
@@ -19,6 +19,9 @@ pub(crate) struct Size {
 }
 
 const MANIFESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../install/manifests");
+
+/// Where the sets are.
+const SETS: &str = "/apis/berth.dev/v1alpha1/namespaces/shop/inplacesets";
 
 /// However slow the machine is.
 const DEADLINE: Duration = Duration::from_secs(3600);
@@ -35,7 +38,7 @@ pub(crate) fn install(api: &ControlPlane) -> Result<()> {
 }
 
 /// Makes all sets, each with a Service, and waits until every Pod serves.
-pub(crate) fn make(api: &ApiServer, size: Size) -> Result<()> {
+pub(crate) fn make(api: &ApiServer, proxy: &ApiProxy, size: Size) -> Result<()> {
     wait("the namespace's account", || {
         let words = ["get", "serviceaccount", "default", "-n", "shop"];
         api.kubectl(&words)?.ok().map(|_| true)
@@ -45,7 +48,7 @@ pub(crate) fn make(api: &ApiServer, size: Size) -> Result<()> {
         .collect();
     api.apply(&json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string())?;
     wait("every Pod serving", || {
-        let all = all(api)?;
+        let all = all(proxy)?;
         let serves = |set: &&Value| set["status"]["updatedReadyReplicas"] == size.pods;
         Ok(all.iter().filter(serves).count() == size.sets)
     })
@@ -77,12 +80,11 @@ fn template(labels: &Value, version: &str) -> Value {
 }
 
 /// Another image for every set.
-pub(crate) fn release(api: &ApiServer, size: Size, version: &str) -> Result<()> {
-    let proxy = api.proxy()?;
+pub(crate) fn release(proxy: &ApiProxy, size: Size, version: &str) -> Result<()> {
     for number in 0..size.sets {
         let name = format!("shop-{number}");
         let template = template(&json!({"app": name}), version);
-        let path = format!("/apis/berth.dev/v1alpha1/namespaces/shop/inplacesets/{name}");
+        let path = format!("{SETS}/{name}");
         let body = json!({"spec": {"template": template}});
         let answer = proxy.call("PATCH", &path, Some(&body))?;
         ensure!(answer.status == 200, "release {name}: {answer:?}");
@@ -91,7 +93,7 @@ pub(crate) fn release(api: &ApiServer, size: Size, version: &str) -> Result<()> 
 }
 
 /// How many sets are released at this version.
-pub(crate) fn released(api: &ApiServer, version: &str) -> Result<usize> {
+pub(crate) fn released(proxy: &ApiProxy, version: &str) -> Result<usize> {
     let image = format!("localhost/app:{version}");
     let done = |set: &&Value| {
         let status = &set["status"];
@@ -100,12 +102,12 @@ pub(crate) fn released(api: &ApiServer, version: &str) -> Result<usize> {
             && status["updatedReadyReplicas"] == set["spec"]["replicas"]
             && status["release"]["phase"] == "Succeeded"
     };
-    Ok(all(api)?.iter().filter(done).count())
+    Ok(all(proxy)?.iter().filter(done).count())
 }
 
 /// Of each Pod its UID, and how often its container was restarted.
-pub(crate) fn restarts(api: &ApiServer) -> Result<BTreeMap<String, (String, u64)>> {
-    let pods = api.kubectl_json(&["get", "pods", "-n", "shop"])?;
+pub(crate) fn restarts(proxy: &ApiProxy) -> Result<BTreeMap<String, (String, u64)>> {
+    let pods = proxy.json("/api/v1/namespaces/shop/pods")?;
     let items = pods["items"].as_array().into_iter().flatten();
     let rows = items.map(|pod| {
         let count = &pod["status"]["containerStatuses"][0]["restartCount"];
@@ -137,8 +139,8 @@ pub(crate) fn check(
     Ok(())
 }
 
-fn all(api: &ApiServer) -> Result<Vec<Value>> {
-    let list = api.kubectl_json(&["get", "inplacesets", "-n", "shop"])?;
+fn all(proxy: &ApiProxy) -> Result<Vec<Value>> {
+    let list = proxy.json(SETS)?;
     Ok(list["items"].as_array().cloned().unwrap_or_default())
 }
 

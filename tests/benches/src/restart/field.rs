@@ -1,24 +1,25 @@
 //! The world of the measurement: a cluster of one node, a set of Pods that serve, and each way of having one of them run anew, timed by a client.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests_testbed::{ApiProxy, Cluster, Daemon, Pending, wait_patiently};
 
-use crate::outage::Client;
+use crate::outage::{Client, Outage};
 use crate::runtime::Bare;
+use crate::service::Services;
 use crate::shelf::{Fresh, Shelf};
 use crate::subject::{self, CONTAINER, PORT, PRESENT, SET, Subject};
 
 /// The node.
-const NODE: &str = "n1";
+pub(crate) const NODE: &str = "n1";
 
 /// Some Pods at once on a small machine, and a large image.
-const DEADLINE: Duration = Duration::from_secs(300);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Where Pods are.
-const PODS: &str = "/api/v1/namespaces/default/pods";
+pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// Where the set is.
 const SETS: &str = "/apis/apps/v1/namespaces/default/statefulsets";
@@ -30,11 +31,11 @@ const REQUESTS: &str = "/apis/berth.dev/v1alpha1/namespaces/default/containerres
 #[derive(Debug)]
 pub(crate) struct Field {
     // End before the world that they are in.
-    api: ApiProxy,
-    shelf: Shelf,
-    cluster: Cluster,
+    pub(crate) api: ApiProxy,
+    pub(crate) shelf: Shelf,
+    pub(crate) cluster: Cluster,
     /// Pods of the set.
-    pods: usize,
+    pub(crate) pods: usize,
     /// Requests so far.
     made: usize,
 }
@@ -44,6 +45,7 @@ impl Field {
     pub(crate) fn new(pods: usize, bytes: u64, rate: u32) -> Result<Self> {
         let builder = Cluster::builder("bench-restart").racks(1).node(NODE, "a");
         let mut cluster = builder.build()?;
+        cluster.apply(&subject::service().to_string())?;
         Ok(Self {
             api: cluster.control_plane().proxy()?,
             shelf: Shelf::new(&cluster, NODE, bytes, rate)?,
@@ -54,21 +56,28 @@ impl Field {
     }
 
     /// Fresh Pods, so that no back-off of kubelet's is in it; containers are made to run anew one after the other.
-    pub(crate) fn round(&mut self, subject: Subject) -> Result<Vec<Duration>> {
+    pub(crate) fn round(&mut self, subject: Subject) -> Result<Vec<Outage>> {
+        match subject {
+            Subject::Release => return self.release(true),
+            Subject::Lossy => return self.release(false),
+            Subject::ReleaseAbsent => return self.release_absent(),
+            _ => {}
+        }
         self.apply(PRESENT)?;
         for number in 0..self.pods {
             self.wait_ready(&format!("{SET}-{number}"), "", PRESENT)?;
         }
+        let services = Services::watch(&self.api)?;
         let outages = match subject {
             Subject::Runtime => self.bare()?,
-            Subject::Restart => self.each(Self::restart)?,
-            Subject::Recreate => self.each(|field, name| field.recreate(name, PRESENT))?,
+            Subject::Restart => self.each(&services, Self::restart)?,
+            Subject::Recreate => self.each(&services, Self::recreate)?,
             // Always the same Pod, while the others live: each has another image, which kubelet knows no back-off of.
-            Subject::Upgrade => self.absent(Self::upgrade)?,
-            Subject::Patch => self.absent(Self::patch)?,
-            Subject::RecreateUpgraded => self.absent(|field, name, image| {
+            Subject::Upgrade => self.absent(&services, Self::upgrade)?,
+            Subject::Patch => self.absent(&services, Self::patch)?,
+            _ => self.absent(&services, |field, before, image| {
                 field.apply(image)?;
-                field.recreate(name, image)
+                field.recreate(before)
             })?,
         };
         let words = [
@@ -82,23 +91,31 @@ impl Field {
         Ok(outages)
     }
 
-    fn each(&mut self, one: impl Fn(&mut Self, &str) -> Result<Duration>) -> Result<Vec<Duration>> {
+    fn each(
+        &mut self,
+        services: &Services,
+        one: impl Fn(&mut Self, &Value) -> Result<()>,
+    ) -> Result<Vec<Outage>> {
         let numbers = 0..self.pods;
         numbers
-            .map(|number| one(self, &format!("{SET}-{number}")))
+            .map(|number| self.outage(services, &format!("{SET}-{number}"), PRESENT, &one))
             .collect()
     }
 
     fn absent(
         &mut self,
-        one: impl Fn(&mut Self, &str, &str) -> Result<Duration>,
-    ) -> Result<Vec<Duration>> {
+        services: &Services,
+        one: impl Fn(&mut Self, &Value, &str) -> Result<()>,
+    ) -> Result<Vec<Outage>> {
         let name = format!("{SET}-0");
         let numbers = 0..self.pods;
         numbers
             .map(|_| {
                 let fresh: Fresh = self.shelf.fresh(&self.cluster)?;
-                let outage = one(self, &name, &fresh.name)?;
+                let image = &fresh.name;
+                let outage = self.outage(services, &name, image, |field, before| {
+                    one(field, before, image)
+                })?;
                 self.shelf.used(&self.cluster, &fresh)?;
                 Ok(outage)
             })
@@ -106,45 +123,42 @@ impl Field {
     }
 
     /// By the runtime alone: kubelet is away meanwhile.
-    fn bare(&mut self) -> Result<Vec<Duration>> {
+    fn bare(&mut self) -> Result<Vec<Outage>> {
         let name = format!("{SET}-0");
         let pod = self.api.json(&format!("{PODS}/{name}"))?;
         self.cluster.kill_daemon(NODE, Daemon::Kubelet)?;
         let id = container(&pod).rsplit('/').next().unwrap_or_default();
         let mut bare = Bare::take(&self.cluster, NODE, ip(&pod)?, id)?;
         let numbers = 0..self.pods;
-        let outages = numbers.map(|_| bare.renew(self.client(&pod)?)).collect();
+        let outages = numbers.map(|_| {
+            let nobody = bare.renew(self.client(&pod)?)?;
+            Ok(Outage { nobody, out: None })
+        });
+        let outages = outages.collect();
         self.cluster.start_daemon(NODE, Daemon::Kubelet)?;
         outages
     }
 
-    fn restart(&mut self, name: &str) -> Result<Duration> {
-        let before = self.api.json(&format!("{PODS}/{name}"))?;
-        let client = self.client(&before)?;
+    fn restart(&mut self, before: &Value) -> Result<()> {
         self.made += 1;
         let request = format!("bench-{}", self.made);
         self.api
-            .create(REQUESTS, &subject::request(&request, &before))?;
-        self.wait_verdict(&request)?;
-        self.judge(&before, client, PRESENT)
+            .create(REQUESTS, &subject::request(&request, before))?;
+        self.wait_verdict(&request)
     }
 
-    fn recreate(&mut self, name: &str, image: &str) -> Result<Duration> {
-        let path = format!("{PODS}/{name}");
-        let before = self.api.json(&path)?;
-        let client = self.client(&before)?;
+    fn recreate(&mut self, before: &Value) -> Result<()> {
+        let path = format!("{PODS}/{}", name(before));
         let answer = self.api.call("DELETE", &path, None)?;
         ensure!(answer.status == 200, "DELETE {path}: {answer:?}");
-        self.judge(&before, client, image)
+        Ok(())
     }
 
-    fn upgrade(&mut self, name: &str, image: &str) -> Result<Duration> {
-        let before = self.api.json(&format!("{PODS}/{name}"))?;
-        let client = self.client(&before)?;
+    fn upgrade(&mut self, before: &Value, image: &str) -> Result<()> {
         let change = format!("{CONTAINER}={image}");
         let words = [
             "upgrade",
-            name,
+            name(before),
             &change,
             "-n",
             "default",
@@ -152,16 +166,34 @@ impl Field {
             "1",
         ];
         self.cluster.kubectl_berth(&words)?.ok()?;
-        self.judge(&before, client, image)
+        Ok(())
     }
 
-    fn patch(&mut self, name: &str, image: &str) -> Result<Duration> {
+    fn patch(&mut self, before: &Value, image: &str) -> Result<()> {
+        let change = json!({"spec": {"containers": [{"name": CONTAINER, "image": image}]}});
+        let words = ["patch", "pod", name(before), "--patch", &change.to_string()];
+        self.cluster.kubectl(&words)?;
+        Ok(())
+    }
+
+    /// How long a Pod's outage is by what is done to it.
+    pub(crate) fn outage(
+        &mut self,
+        services: &Services,
+        name: &str,
+        image: &str,
+        act: impl FnOnce(&mut Self, &Value) -> Result<()>,
+    ) -> Result<Outage> {
         let before = self.api.json(&format!("{PODS}/{name}"))?;
         let client = self.client(&before)?;
-        let change = json!({"spec": {"containers": [{"name": CONTAINER, "image": image}]}});
-        let words = ["patch", "pod", name, "--patch", &change.to_string()];
-        self.cluster.kubectl(&words)?;
-        self.judge(&before, client, image)
+        let begun = Instant::now();
+        act(self, &before)?;
+        let (nobody, after) = self.judge(&before, client, image)?;
+        let out = services.outage(name, begun, container(&after))?;
+        Ok(Outage {
+            nobody,
+            out: Some(out),
+        })
     }
 
     /// A client of a Pod, which it serves.
@@ -170,16 +202,16 @@ impl Field {
         Client::start(tor, &format!("{}:{PORT}", ip(pod)?))
     }
 
-    /// How long the outage was, when another container serves at the same address.
-    fn judge(&self, before: &Value, mut client: Client, image: &str) -> Result<Duration> {
+    /// How long nobody served, when another container serves at the same address; the Pod then.
+    fn judge(&self, before: &Value, mut client: Client, image: &str) -> Result<(Duration, Value)> {
         client.wait_outage()?;
-        let name = before["metadata"]["name"].as_str().unwrap_or_default();
+        let name = name(before);
         let after = self.wait_ready(name, container(before), image)?;
         ensure!(
             ip(&after)? == ip(before)?,
             "{name} has another address: what was measured is not its outage"
         );
-        client.longest()
+        Ok((client.longest()?, after))
     }
 
     /// Gives the set this image, which a Pod made from now on has.
@@ -198,7 +230,7 @@ impl Field {
     }
 
     /// Waits until a Pod is Ready, from this image, in another container than this one.
-    fn wait_ready(&self, name: &str, before: &str, image: &str) -> Result<Value> {
+    pub(crate) fn wait_ready(&self, name: &str, before: &str, image: &str) -> Result<Value> {
         wait_patiently(&format!("{name} being Ready"), DEADLINE, || {
             let pod = self.api.json(&format!("{PODS}/{name}"));
             let pod = pod.map_err(|error| Pending::because(format!("{error:#}")))?;
@@ -229,9 +261,13 @@ impl Field {
 }
 
 /// The id of a Pod's container.
-fn container(pod: &Value) -> &str {
+pub(crate) fn container(pod: &Value) -> &str {
     let id = pod["status"]["containerStatuses"][0]["containerID"].as_str();
     id.unwrap_or_default()
+}
+
+fn name(pod: &Value) -> &str {
+    pod["metadata"]["name"].as_str().unwrap_or_default()
 }
 
 fn ip(pod: &Value) -> Result<&str> {

@@ -4,9 +4,12 @@
 
 mod field;
 mod outage;
+mod release;
+mod report;
 mod runtime;
 #[path = "../samples.rs"]
 mod samples;
+mod service;
 mod shelf;
 mod subject;
 #[path = "../table.rs"]
@@ -16,7 +19,11 @@ use std::io::{Write as _, stderr, stdout};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use self::{field::Field, samples::Samples, subject::Subject, table::Table};
+use self::{
+    field::Field,
+    report::{Row, report},
+    subject::Subject,
+};
 
 /// Pods of a round, and rounds of each subject: together as many as a percentile of 99 needs.
 const DEFAULT_PODS: usize = 20;
@@ -25,9 +32,6 @@ const DEFAULT_ROUNDS: usize = 5;
 /// The layer of an image that is absent, and the pace at which it comes: an image of a service, over a network of 1 Gbit/s that others use too.
 const DEFAULT_MEGABYTES: usize = 100;
 const DEFAULT_RATE: usize = 50;
-
-/// From here on the 99th percentile is not simply the longest.
-const ENOUGH: usize = 100;
 
 const MEGABYTE: usize = 1_000_000;
 
@@ -65,7 +69,7 @@ fn main() -> Result<()> {
             outages.extend(more);
         }
     }
-    let rows = rows.map(|(subject, outages)| (subject, Samples::new(outages)));
+    let rows = rows.map(|(subject, outages)| Row::new(subject, &outages));
     writeln!(stdout(), "{}", report(&rows, plan)).context("print")
 }
 
@@ -93,37 +97,6 @@ fn plan(args: &[String]) -> Result<Plan> {
     Ok(plan)
 }
 
-fn report(rows: &[(Subject, Samples)], plan: Plan) -> String {
-    let figure = |subject: Subject, percent: usize| {
-        let row = rows.iter().find(|(it, _)| *it == subject);
-        row.map_or(f64::NAN, |(_, samples)| samples.percentile_ms(percent))
-    };
-    let count = plan.pods * plan.rounds;
-    let (last, percent) = if count < ENOUGH {
-        ("longest", 100)
-    } else {
-        ("p99", 99)
-    };
-    let mut table = Table::new(&["outage, ms", "p50", last]);
-    for (subject, _) in rows {
-        let cell = |percent| format!("{:.0}", figure(*subject, percent));
-        table.row(vec![subject.name().to_owned(), cell(50), cell(percent)]);
-    }
-    for (subject, peer) in Subject::ALL.iter().filter_map(|it| Some((*it, it.peer()?))) {
-        let cell = |percent| format!("{:.2}", figure(subject, percent) / figure(peer, percent));
-        let name = format!("ratio, {}", subject.name());
-        table.row(vec![name, cell(50), cell(percent)]);
-    }
-    format!(
-        "{count} outages each, in {} alternating rounds; {} Pods on the node; an absent image has a layer of {} MB, sent at {} MB/s\n\n{}",
-        plan.rounds,
-        plan.pods,
-        plan.megabytes,
-        plan.rate,
-        table.render()
-    )
-}
-
 /// The report goes to standard output, progress to standard error.
 fn progress(text: &str) {
     let _ = writeln!(stderr(), "{text}");
@@ -131,8 +104,6 @@ fn progress(text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
@@ -147,17 +118,5 @@ mod tests {
         for text in ["--pods", "--pods x", "--pods 0", "--nodes 1"] {
             assert!(super::plan(&words(text)).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn few_outages_have_a_longest_one_and_no_percentile_of_99() {
-        let rows = Subject::ALL.map(|subject| {
-            let outages = (1..=20).map(Duration::from_millis).collect();
-            (subject, Samples::new(outages))
-        });
-        let told = |text: &str| report(&rows, plan(&words(text)).unwrap());
-        let few = told("--pods 20 --rounds 1");
-        assert!(few.contains("longest") && !few.contains("p99"), "{few}");
-        assert!(told("--pods 20 --rounds 5").contains("p99"));
     }
 }

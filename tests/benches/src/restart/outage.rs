@@ -22,6 +22,15 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// What the client's side prints when it is sure that the address serves.
 const SERVES: &str = "serves";
 
+/// How long a container that is made to run anew was away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outage {
+    /// How long its address served nobody.
+    pub(crate) nobody: Duration,
+    /// How long its Pod was out of service, as the API server tells it, who is not asked by everything that is measured.
+    pub(crate) out: Option<Duration>,
+}
+
 /// A client that looks at one address, in a namespace of its own.
 #[derive(Debug)]
 pub(crate) struct Client {

@@ -9,10 +9,16 @@ pub(crate) enum Subject {
     Runtime,
     /// A `ContainerRestart`: the Pod stays.
     Restart,
+    /// An `InPlaceSet` releases another image, with the Pod's traffic led away and back.
+    Release,
+    /// The same without that.
+    Lossy,
     /// The Pod is deleted, and its set makes another one on the same node.
     Recreate,
     /// `kubectl berth upgrade` to an image that the node does not have.
     Upgrade,
+    /// An `InPlaceSet` releases an image that the node does not have.
+    ReleaseAbsent,
     /// The image of the Pod that lives is changed, and nothing else is done.
     Patch,
     /// The Pod is deleted, and the next one has an image that the node does not have.
@@ -28,6 +34,7 @@ pub(crate) const PORT: u16 = 7000;
 
 /// What the node has.
 pub(crate) const PRESENT: &str = "localhost/app:v1";
+pub(crate) const OTHER: &str = "localhost/app:v2";
 
 /// Serves until it is told to end, and ends at once then.
 pub(crate) const SERVER: [&str; 3] = [
@@ -37,11 +44,14 @@ pub(crate) const SERVER: [&str; 3] = [
 ];
 
 impl Subject {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Runtime,
         Self::Restart,
+        Self::Release,
+        Self::Lossy,
         Self::Recreate,
         Self::Upgrade,
+        Self::ReleaseAbsent,
         Self::Patch,
         Self::RecreateUpgraded,
     ];
@@ -50,8 +60,11 @@ impl Subject {
         match self {
             Self::Runtime => "the runtime alone: stop, create, start",
             Self::Restart => "image present: restart in place",
+            Self::Release => "image present: InPlaceSet, lossless",
+            Self::Lossy => "image present: InPlaceSet, not lossless",
             Self::Recreate => "image present: delete and recreate",
             Self::Upgrade => "image absent: upgrade in place, pulled before",
+            Self::ReleaseAbsent => "image absent: InPlaceSet, lossless, pulled before",
             Self::Patch => "image absent: changed in place, pulled by kubelet",
             Self::RecreateUpgraded => "image absent: delete and recreate",
         }
@@ -60,8 +73,8 @@ impl Subject {
     /// Which one it is compared with.
     pub(crate) const fn peer(self) -> Option<Self> {
         match self {
-            Self::Restart => Some(Self::Recreate),
-            Self::Upgrade => Some(Self::RecreateUpgraded),
+            Self::Restart | Self::Release | Self::Lossy => Some(Self::Recreate),
+            Self::Upgrade | Self::ReleaseAbsent => Some(Self::RecreateUpgraded),
             Self::Runtime | Self::Recreate | Self::Patch | Self::RecreateUpgraded => None,
         }
     }
@@ -69,27 +82,60 @@ impl Subject {
 
 /// A set of Pods on one node. Nothing happens to its Pods when its image is changed: only a deleted one is made anew.
 pub(crate) fn set(count: usize, node: &str, image: &str) -> Value {
-    let labels = json!({"app": SET});
     json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": {"name": SET, "namespace": "default"},
         "spec": {
             "replicas": count, "serviceName": SET, "podManagementPolicy": "Parallel",
             "updateStrategy": {"type": "OnDelete"},
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels, "annotations": {"berth.dev/networks": "external"}},
-                "spec": {
-                    "nodeSelector": {"kubernetes.io/hostname": node},
-                    "automountServiceAccountToken": false, "enableServiceLinks": false,
-                    "terminationGracePeriodSeconds": 5,
-                    "containers": [{
-                        "name": CONTAINER, "image": image, "imagePullPolicy": "IfNotPresent",
-                        "command": SERVER,
-                        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-                    }],
-                },
-            },
+            "selector": {"matchLabels": {"app": SET}},
+            "template": template(node, image),
+        },
+    })
+}
+
+/// A set of such Pods that is changed in place: so many of them are to have this image. One may be unavailable at a time.
+pub(crate) fn in_place_set(
+    count: usize,
+    node: &str,
+    image: &str,
+    lossless: bool,
+    updated: usize,
+) -> Value {
+    let protocol = json!({"protections": ["protection.berth.dev/endpoints"]});
+    json!({
+        "apiVersion": "berth.dev/v1alpha1", "kind": "InPlaceSet",
+        "metadata": {"name": SET, "namespace": "default"},
+        "spec": {
+            "replicas": count, "updatedReplicas": updated, "upgradePolicy": "InPlaceOnly",
+            "lossless": if lossless { protocol } else { Value::Null },
+            "selector": {"matchLabels": {"app": SET}},
+            "template": template(node, image),
+        },
+    })
+}
+
+/// The Service of either: what is led away and back is its traffic.
+pub(crate) fn service() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": SET, "namespace": "default"},
+        "spec": {"selector": {"app": SET}, "ports": [{"port": PORT}]},
+    })
+}
+
+fn template(node: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": SET}, "annotations": {"berth.dev/networks": "external"}},
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": node},
+            "automountServiceAccountToken": false, "enableServiceLinks": false,
+            "terminationGracePeriodSeconds": 5,
+            "containers": [{
+                "name": CONTAINER, "image": image, "imagePullPolicy": "IfNotPresent",
+                "command": SERVER,
+                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+            }],
         },
     })
 }

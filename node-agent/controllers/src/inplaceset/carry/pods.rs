@@ -383,7 +383,7 @@ fn patch<'a>(
             };
             let set = &job.look.object;
             if matches!(deed, Deed::Adopt { .. }) {
-                main(pod, WriteKind::AdoptPod, body::adopted(kept, set))
+                main(pod, WriteKind::AdoptPod, body::adopted(&kept.metadata, set))
             } else {
                 main(pod, WriteKind::OrphanPod, body::orphaned(kept, set))
             }

@@ -18,6 +18,10 @@ const PROGRESSING: &str = "Progressing";
 const PAUSED: &str = "Paused";
 /// A Pod could not be made.
 const REPLICA_FAILURE: &str = "ReplicaFailure";
+/// Whether the release changes Pods in place.
+const IN_PLACE: &str = "InPlace";
+/// It does not: they are made anew.
+const MADE_ANEW: &str = "MadeAnew";
 
 /// Writes them into a status.
 pub(super) fn set(
@@ -55,6 +59,7 @@ pub(super) fn set(
         Some(why) => (REPLICA_FAILURE, true, "FailedCreate", cut(why)),
         None => (REPLICA_FAILURE, false, "NoFailure", String::new()),
     });
+    rows.extend(in_place(set, outcome, status));
     let conditions = rows.into_iter().map(|(kind, holds, reason, message)| {
         let wanted = if holds {
             ConditionStatus::True
@@ -74,6 +79,35 @@ pub(super) fn set(
         }
     });
     status.conditions = conditions.collect();
+}
+
+/// How the release changes Pods. Stays when the last of them is made, for whoever asks afterwards.
+fn in_place(
+    set: &SetView,
+    outcome: &Outcome<'_>,
+    status: &InPlaceSetStatus,
+) -> Option<(&'static str, bool, &'static str, String)> {
+    let release = status.release.as_ref()?;
+    if let Some(obstacle) = &outcome.obstacle {
+        let reason = if obstacle.is_refused {
+            "Refused"
+        } else {
+            MADE_ANEW
+        };
+        return Some((IN_PLACE, false, reason, cut(&obstacle.why)));
+    }
+    let is_same = (set.status.release.as_ref()).is_some_and(|told| told.id == release.id);
+    let told = made_anew(&set.status.conditions).filter(|_| is_same);
+    Some(match told {
+        Some(why) => (IN_PLACE, false, MADE_ANEW, why.to_owned()),
+        None => (IN_PLACE, true, "PodsStay", String::new()),
+    })
+}
+
+/// Why Pods are made anew, as conditions say.
+pub(super) fn made_anew(conditions: &[Condition]) -> Option<&str> {
+    let condition = conditions.iter().find(|one| one.r#type == IN_PLACE)?;
+    (condition.reason == MADE_ANEW).then_some(condition.message.as_str())
 }
 
 /// For whom the number of Pods waits.
