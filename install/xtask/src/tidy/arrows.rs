@@ -78,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tests-testbed", &[]),
     ("tests-cri", &["tests-testbed"]),
     ("tests-fake-node", &["tests-testbed", "proto-crd"]),
+    ("tests-lifecycle", &["node-agent-lifecycle", "proto-ids"]),
     (
         "tests",
         &[
