@@ -11,8 +11,7 @@ use tests_testbed::{ApiProxy, ApiServer, Process, binary};
 use crate::usage::Usage;
 
 /// Who leads.
-const LEASE: &str =
-    "/apis/coordination.k8s.io/v1/namespaces/berth-system/leases/berth-controllers";
+const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/berth-system/leases/berth-controllers";
 
 /// The processes.
 pub(crate) struct Leaders {
