@@ -167,14 +167,14 @@ fn those_who_tell_are_woken_by_more_than_figures() {
     step("another value", false, &mut board, &mut now);
     make_wrong(&mut board, kubelet::SIGNAL, "it is away", &mut now);
     step("something is wrong", true, &mut board, &mut now);
-    make_wrong(&mut board, kubelet::SIGNAL, "it is away", &mut now);
+    let bad = |words: &str| Verdict::bad(kubelet::SIGNAL, "no", trouble(words));
+    board.look(bad("it is away"), now);
     step("it still is", false, &mut board, &mut now);
-    make_wrong(&mut board, kubelet::SIGNAL, "it is silent", &mut now);
+    board.look(bad("it is silent"), now);
     step("in another way", true, &mut board, &mut now);
-    later(&mut now, 40);
     all_good(&mut board, now);
     step("a good look", false, &mut board, &mut now);
-    later(&mut now, 30);
+    later(&mut now, 40);
     step("it is reason enough for more", true, &mut board, &mut now);
     all_good(&mut board, now);
     step("it is well again", true, &mut board, &mut now);
