@@ -5,6 +5,7 @@
 
 mod pods;
 mod rest;
+mod revisions;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -201,7 +201,9 @@ impl World {
         let up: Vec<&str> = NODES.iter().filter(up).copied().collect();
         let wished = up.iter().find(|node| Some(**node) == near);
         let place = usize::try_from(self.count).unwrap_or_default() % up.len().max(1);
-        wished.or(up.get(place)).map(|node| (*node).to_owned())
+        wished
+            .or_else(|| up.get(place))
+            .map(|node| (*node).to_owned())
     }
 
     fn protections(&self, pod: &mut Truth) {

@@ -100,14 +100,7 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
             containers,
             ..
         } => still_old(basis, ours(same_one(basis, pod)?)?, containers),
-        Deed::Adopt { pod: basis } => {
-            let pod = same(basis, pod)?;
-            alive(set)?;
-            if pod.owner != Owner::Nobody || !pod.selected || pod.deleting {
-                return Err(not_ours(pod));
-            }
-            Ok(())
-        }
+        Deed::Adopt { pod: basis } => adoptable(same(basis, pod)?, set),
         Deed::CreatePod { .. } | Deed::CreateRevision { .. } | Deed::AdoptRevision { .. } => {
             alive(set)
         }
@@ -118,6 +111,14 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
         | Deed::WriteStatus
         | Deed::Tell { .. } => Ok(()),
     }
+}
+
+fn adoptable(pod: &PodView, set: &SetView) -> Result<(), Refusal> {
+    alive(set)?;
+    if pod.owner != Owner::Nobody || !pod.selected || pod.deleting {
+        return Err(not_ours(pod));
+    }
+    Ok(())
 }
 
 /// A Pod that runs nowhere has nobody who could have made its gate True.
