@@ -193,7 +193,8 @@ pub(super) fn set(name: &str, replicas: u32, spec: &Value) -> Value {
             "metadata": {"labels": labels},
             "spec": {
                 "terminationGracePeriodSeconds": 5,
-                "containers": [{"name": "app", "image": "localhost/app:v1"}],
+                // Characters that the API server writes otherwise than most would.
+                "containers": [{"name": "app", "image": "localhost/app:v1", "command": ["sh", "-c", "a && b > c"]}],
             },
         },
     });

@@ -60,7 +60,7 @@ impl Writer {
                 field_manager: Some(names::CONTROLLERS_FIELD_MANAGER.to_owned()),
                 ..PostParams::default()
             };
-            let body = serde_json::to_vec(&object).map_err(kube::Error::SerdeError)?;
+            let body = canonical(&object).into_bytes();
             let request = Request::new(K::url_path(&(), Some(namespace)));
             let request = request.create(&params, body);
             let mut request = request.map_err(kube::Error::BuildRequest)?;
@@ -141,6 +141,23 @@ impl Writer {
     }
 }
 
+/// An object as the API server itself would write it. What it keeps as it came (the `data` of a `ControllerRevision`) it compares as
+/// it came: after a patch of anything else it finds other bytes otherwise, and refuses it as a change of what is immutable.
+fn canonical(object: &Value) -> String {
+    // All of these are in strings only.
+    let escapes = [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ];
+    let text = object.to_string();
+    escapes
+        .into_iter()
+        .fold(text, |text, (from, to)| text.replace(from, to))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Instant;
@@ -167,5 +184,17 @@ mod tests {
         assert_eq!(patch["metadata"], metadata);
         let whole = Fields::Merge(json!({})).patch(&term, basis);
         assert!(matches!(whole, Patch::Merge(_)));
+    }
+
+    #[test]
+    fn objects_are_written_as_the_api_server_writes_them() {
+        let object = json!({"b": "x && y > z < \u{2028}\u{2029}", "a": ["\"\\u003c"]});
+        let text = canonical(&object);
+        assert_eq!(
+            text,
+            r#"{"a":["\"\\u003c"],"b":"x \u0026\u0026 y \u003e z \u003c \u2028\u2029"}"#
+        );
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, object);
     }
 }
