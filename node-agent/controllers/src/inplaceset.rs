@@ -9,6 +9,7 @@ mod lean;
 mod look;
 mod nodes;
 mod queue;
+mod statuses;
 mod stock;
 mod tell;
 mod view;
@@ -33,6 +34,7 @@ use carry::{DeedError, Outcome};
 use look::Memory;
 use nodes::Nodes;
 use queue::Queue;
+use statuses::Statuses;
 use stock::{StockHandle, StockWatch};
 use tell::Told;
 
@@ -88,6 +90,7 @@ struct Work {
     queued: Notify,
     memory: Mutex<Memory>,
     told: Mutex<Told>,
+    statuses: Mutex<Statuses>,
     turns: Arc<Semaphore>,
     reign: Reign,
 }
@@ -114,6 +117,7 @@ impl InPlaceSets {
             queued: Notify::new(),
             memory: Mutex::default(),
             told: Mutex::default(),
+            statuses: Mutex::default(),
             turns: Arc::new(Semaphore::new(DEEDS)),
             reign,
         });

@@ -101,9 +101,10 @@ pub(super) fn gate(
     Ok(patch)
 }
 
-/// The owners of what comes to a set.
+/// The owners of what comes to a set, from nobody or from a set that is no more.
 pub(super) fn adopted(metadata: &ObjectMeta, set: &InPlaceSet) -> Value {
     let mut owners = owners(metadata);
+    owners.retain(|owner| owner["controller"] != true);
     owners.push(owner_of(set));
     json!({"metadata": {"ownerReferences": owners}})
 }

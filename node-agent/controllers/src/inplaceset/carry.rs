@@ -8,7 +8,7 @@ mod rest;
 mod revisions;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use node_agent_inplace::plan::{Deed, Plan, SetView};
 use node_agent_restart::gate::HoldError;
@@ -18,7 +18,8 @@ use tokio::task::JoinSet;
 use tracing::warn;
 
 use super::look::Look;
-use super::{PassError, Work};
+use super::statuses::is_news;
+use super::{PassError, Work, lock};
 use crate::read::ReadError;
 use crate::write::WriteError;
 
@@ -160,10 +161,25 @@ impl Work {
             }
         }
         for deed in rest {
+            if let Some(wait) = this.waits(&job, &deed) {
+                let then = outcome.look_again;
+                outcome.look_again = Some(then.map_or(wait, |then| then.min(wait)));
+                continue;
+            }
             let done = this.one(&job, &deed, &mut outcome).await;
             failure = failure.or_else(|| done.err());
         }
         failure.map_or(Ok(outcome), Err)
+    }
+
+    /// How long the set's status waits, where it says nothing new.
+    fn waits(&self, job: &Job, deed: &Deed) -> Option<Duration> {
+        let set = &job.look.set;
+        if !matches!(deed, Deed::WriteStatus) || is_news(&set.status, &job.status) {
+            return None;
+        }
+        let key = (job.namespace().to_owned(), set.name.clone());
+        lock(&self.statuses).wait(&key, Instant::now())
     }
 
     /// One deed, in its turn. What is wrong with its object alone is told in the log.

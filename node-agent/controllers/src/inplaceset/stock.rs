@@ -69,18 +69,24 @@ impl Stock {
         self.revisions.get(namespace, name).cloned()
     }
 
-    /// The revisions that a former set of this name left behind: nobody's.
+    /// The revisions that a former set of this name left behind: nobody's, or still said to be that set's.
+    ///
+    /// A watch of revisions that lags behind that of Pods must not make Pods of a revision that is there look like Pods of none.
     pub(super) fn orphans_of<'a>(
         &'a self,
         set: &'a InPlaceSet,
     ) -> impl Iterator<Item = &'a Arc<LeanRevision>> {
-        let name = set.metadata.name.as_ref();
+        let (key, uid) = (set.key(), set.metadata.uid.as_deref());
         let named = beginning_as(self.revisions.items(), set);
         named.filter(move |item| {
             let mut owners = item.metadata.owner_references.iter().flatten();
-            let is_nobodys = !owners.any(|owner| owner.controller == Some(true));
+            let is_free = match owner(&item.metadata) {
+                Some((of, former)) => of == key && Some(former) != uid,
+                None => !owners.any(|owner| owner.controller == Some(true)),
+            };
             let is_leaving = item.metadata.deletion_timestamp.is_some();
-            is_nobodys && !is_leaving && item.labels().get(names::IN_PLACE_SET_LABEL) == name
+            let label = item.labels().get(names::IN_PLACE_SET_LABEL);
+            is_free && !is_leaving && label == Some(&key.1)
         })
     }
 

@@ -141,59 +141,30 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<Plan> {
     Ok(plan)
 }
 
+/// How a release went.
+#[derive(Clone, Copy, Debug, Default)]
+struct Course {
+    kills: u32,
+    peak_mb: f64,
+}
+
 /// One row of the table.
 fn release(
     world: &mut World<'_>,
     version: &str,
     kill_every: Option<Duration>,
 ) -> Result<Vec<String>> {
-    let World {
-        api,
-        proxy,
-        leaders,
-        size,
-    } = world;
+    let (api, proxy, size) = (world.api, world.proxy, world.size);
     let pods = size.sets * size.pods;
     let earlier = sets::restarts(proxy)?;
-    let (before, used) = (Counts::read(api)?, leaders.usage()?);
+    let (before, used) = (Counts::read(api)?, world.leaders.usage()?);
     progress(&format!("releasing {version}"));
     let start = Instant::now();
-    sets::release(proxy, *size, version)?;
-    let mut killed = start;
-    let mut looked = start;
-    let (mut kills, mut peak_mb) = (0, 0.0_f64);
-    let mut last = Pending::because("not looked at yet");
-    wait_patiently("every set being released", DEADLINE, || {
-        // Looking is not to be what the machine does.
-        if looked.elapsed() < LOOK_EVERY {
-            return Err(last.clone());
-        }
-        looked = Instant::now();
-        let look = (|| {
-            if let Some(every) = kill_every
-                && killed.elapsed() >= every
-            {
-                kills += u32::from(leaders.kill_leader(api, proxy)?);
-                killed = Instant::now();
-            }
-            peak_mb = peak_mb.max(leaders.usage()?.resident_mb);
-            sets::released(proxy, version)
-        })();
-        last = match look {
-            Ok(count) if count == size.sets => return Ok(()),
-            Ok(count) => Pending(format!("{count} of {} sets", size.sets)),
-            Err(error) => Pending(format!("{error:#}")),
-        };
-        progress(&format!(
-            "{:.0} s, {kills} kills: {}",
-            start.elapsed().as_secs_f64(),
-            last.0
-        ));
-        Err(last.clone())
-    })?;
+    sets::release(proxy, size, version)?;
+    let course = follow(world, version, kill_every, start)?;
     let wall = start.elapsed().as_secs_f64();
     let made = Counts::read(api)?.since(&before);
-    let cpu = (leaders.usage()?.cpu.saturating_sub(used.cpu)).as_secs_f64();
+    let cpu = (world.leaders.usage()?.cpu.saturating_sub(used.cpu)).as_secs_f64();
     sets::check(&earlier, &sets::restarts(proxy)?, pods)?;
     let of = f64::from(u32::try_from(pods)?);
     let name = kill_every.map_or_else(
@@ -209,19 +180,68 @@ fn release(
     writeln!(
         out,
         "{name}: the controllers' own count:\n{}",
-        leaders.writes(api)?
+        world.leaders.writes(api)?
     )?;
-    Ok(vec![
+    let row = vec![
         name,
         format!("{wall:.1}"),
         format!("{:.1}", of / wall),
         format!("{:.2}", made.of_pods() / of),
         format!("{:.2}", made.all() / of),
-        format!("{peak_mb:.1}"),
+        format!("{:.1}", course.peak_mb),
         format!("{cpu:.1}"),
         format!("{:.1}", cpu * 1000.0 / of),
-        kills.to_string(),
-    ])
+        course.kills.to_string(),
+    ];
+    progress(&row.join(", "));
+    Ok(row)
+}
+
+/// Waits until every set is released, and kills who leads now and then.
+fn follow(
+    world: &mut World<'_>,
+    version: &str,
+    kill_every: Option<Duration>,
+    start: Instant,
+) -> Result<Course> {
+    let World {
+        api,
+        proxy,
+        leaders,
+        size,
+    } = world;
+    let mut course = Course::default();
+    let (mut killed, mut looked) = (start, start);
+    let mut last = Pending::because("not looked at yet");
+    wait_patiently("every set being released", DEADLINE, || {
+        // Looking is not to be what the machine does.
+        if looked.elapsed() < LOOK_EVERY {
+            return Err(last.clone());
+        }
+        looked = Instant::now();
+        let look = (|| {
+            if let Some(every) = kill_every
+                && killed.elapsed() >= every
+            {
+                course.kills += u32::from(leaders.kill_leader(api, proxy)?);
+                killed = Instant::now();
+            }
+            course.peak_mb = course.peak_mb.max(leaders.usage()?.resident_mb);
+            sets::released(proxy, version)
+        })();
+        last = match look {
+            Ok(count) if count == size.sets => return Ok(()),
+            Ok(count) => Pending(format!("{count} of {} sets", size.sets)),
+            Err(error) => Pending(format!("{error:#}")),
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        progress(&format!(
+            "{seconds:.0} s, {} kills: {}",
+            course.kills, last.0
+        ));
+        Err(last.clone())
+    })?;
+    Ok(course)
 }
 
 /// The report goes to standard output, progress to standard error.

@@ -408,7 +408,7 @@ impl Job {
     }
 
     /// The set as it is now, read once for all deeds; nothing: it is gone, or another one.
-    async fn live_set(&self, work: &Work) -> Result<Option<&SetView>, DeedError> {
+    pub(super) async fn live_set(&self, work: &Work) -> Result<Option<&SetView>, DeedError> {
         let read = async {
             let (namespace, name) = (self.namespace(), &self.look.set.name);
             let live = work

@@ -32,6 +32,10 @@ impl Work {
                 }
             }
             Deed::AdoptRevision { name, uid, version } => {
+                // A set that is no more itself must not take them from the one after it.
+                if job.live_set(self).await?.is_none() {
+                    return Ok(Done::NoMore);
+                }
                 let basis = job.basis_of(name, uid, version);
                 let key = (job.namespace().to_owned(), name.clone());
                 let known = self.stock.lock().revision(&key);

@@ -80,6 +80,36 @@ fn what_is_a_set_s_marks_it() {
 }
 
 #[test]
+fn what_a_former_set_left_behind_is_found_by_name_and_label() {
+    let mut stock = Stock::default();
+    stock.take_set(applied(shop(), set("s1")));
+    let labelled = |name: &str, owner: &str, label: &str| {
+        let mut it = revision(name, owner);
+        let labels = [(names::IN_PLACE_SET_LABEL.to_owned(), label.to_owned())];
+        it.metadata.labels = Some(labels.into());
+        it
+    };
+    let mut orphan = labelled("shop-aa", "s0", "shop");
+    orphan.metadata.owner_references = None;
+    let mut others = labelled("shop-bb", "s0", "shop");
+    let owners = others.metadata.owner_references.as_mut().unwrap();
+    owners[0].kind = "StatefulSet".to_owned();
+    for it in [
+        orphan,
+        others,
+        labelled("shop-cc", "s1", "shop"),
+        labelled("shop-dd", "s0", "shop"),
+        labelled("shop-ee", "s0", "store"),
+        revision("shop-ff", "s0"),
+    ] {
+        stock.take_revision(applied(it.key(), it));
+    }
+    let set = set("s1");
+    let found: Vec<_> = stock.orphans_of(&set).map(|it| it.name_any()).collect();
+    assert_eq!(found, ["shop-aa", "shop-dd"]);
+}
+
+#[test]
 fn images_are_found_by_the_set_that_asked_for_them() {
     let mut stock = Stock::default();
     stock.take_set(applied(shop(), set("s1")));
