@@ -76,6 +76,9 @@ const KINDS: [&str; 5] = [
     "inplacesets.berth.dev",
 ];
 
+/// How often a write is tried while others write the same object.
+const TRIES: u32 = 10;
+
 /// Whether it is as it should be, or was done.
 pub(crate) async fn run(args: &RolloutArgs, cluster: &Cluster, output: Output) -> Result<bool> {
     match &args.command {
@@ -153,7 +156,7 @@ async fn restart(args: &SetArgs, cluster: &Cluster) -> Result<bool> {
 }
 
 async fn undo(args: &UndoArgs, cluster: &Cluster) -> Result<bool> {
-    let set = find(&args.set, cluster).await?;
+    let mut set = find(&args.set, cluster).await?;
     want::ensure_template_counts(&set, "the template of an earlier revision")?;
     let revisions = cluster.revisions(&set).await?;
     let back = undo::plan(&set, &revisions, args.to_revision)?;
@@ -170,8 +173,21 @@ async fn undo(args: &UndoArgs, cluster: &Cluster) -> Result<bool> {
         ))?;
         return Ok(true);
     }
-    let patch = want::template(&set, template);
-    outcome(&set, &cluster.replace_in_place_set(&set, &patch).await?)?;
+    let mut left = TRIES;
+    loop {
+        let patch = want::template(&set, template);
+        let written = cluster.replace_in_place_set(&set, &patch).await?;
+        left -= 1;
+        let again = match written {
+            Written::Outrun if left > 0 => find(&args.set, cluster).await?,
+            written => break outcome(&set, &written)?,
+        };
+        // While a release is under way its status is written every moment; only what people want counts.
+        if !is_wanted_alike(&set, &again) {
+            outcome(&set, &Written::Outrun)?;
+        }
+        set = again;
+    }
     if set.spec.paused {
         print_remark(&format!(
             "it is paused: Pods that are at another revision stay there until kubectl berth rollout resume {key}"
@@ -182,6 +198,11 @@ async fn undo(args: &UndoArgs, cluster: &Cluster) -> Result<bool> {
         "InPlaceSet {key} gets the template of revision {to}: kubectl berth rollout status {key}\n"
     ))?;
     Ok(true)
+}
+
+/// Whether nobody wants anything else of a set than before.
+fn is_wanted_alike(before: &InPlaceSet, after: &InPlaceSet) -> bool {
+    before.metadata.uid == after.metadata.uid && before.spec == after.spec
 }
 
 /// Where only some Pods are to be at the update revision, that is easily overlooked.
@@ -246,5 +267,16 @@ mod tests {
             let (namespace, name) = named(&args, "here");
             assert_eq!((namespace.as_str(), name.as_str()), meant, "{set}");
         }
+    }
+
+    #[test]
+    fn status_that_is_written_meanwhile_is_nobodys_change_of_mind() {
+        let before = fixture::set(|_| {});
+        let told = fixture::set(|set| set["metadata"]["resourceVersion"] = "99".into());
+        assert!(is_wanted_alike(&before, &told));
+        let scaled = fixture::set(|set| set["spec"]["replicas"] = 7.into());
+        assert!(!is_wanted_alike(&before, &scaled));
+        let another = fixture::set(|set| set["metadata"]["uid"] = "other".into());
+        assert!(!is_wanted_alike(&before, &another));
     }
 }
