@@ -154,6 +154,17 @@ impl Action {
         }
     }
 
+    /// It takes something away, so that breakers and people's maintenance hold it. The others give back, or only keep new Pods away.
+    pub const fn disturbs(&self) -> bool {
+        matches!(
+            self,
+            Self::WithdrawEndpoints { .. }
+                | Self::RestartKubelet { .. }
+                | Self::SoftEvict { .. }
+                | Self::Fence { .. }
+        ) || self.ends_pod()
+    }
+
     /// A Pod ends by it.
     pub const fn ends_pod(&self) -> bool {
         matches!(

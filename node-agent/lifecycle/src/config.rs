@@ -148,6 +148,8 @@ pub struct Budgets {
     pub cluster_dark_racks: u32,
     /// Pods a second in the cluster, and at once.
     pub pods_per_second: u32,
+    /// Marks on nodes (taints, endpoints, fences) a second in the cluster, and at once.
+    pub marks_per_second: u32,
     /// Between two Pods that end on one node: two at most in ten seconds.
     pub node_gap: Duration,
     /// Replacements of an application that are not ready yet, of its replicas; at least one.
@@ -165,6 +167,7 @@ impl Default for Budgets {
             zone_dark_racks: 1,
             cluster_dark_racks: 2,
             pods_per_second: 5,
+            marks_per_second: 20,
             node_gap: seconds(5),
             app_surge_percent: 25,
             rank_age: seconds(600),

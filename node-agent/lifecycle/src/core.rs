@@ -1,14 +1,39 @@
 //! One leader's term of deciding: what it has seen so far, and the step.
 
-use proto_ids::NodeName;
+mod admit;
+mod advance;
+mod assess;
+mod budget;
+mod causes;
+mod chain;
+mod confirm;
+mod desk;
+mod gates;
+mod marks;
+mod memory;
+mod pace;
+mod pods;
+mod racks;
+mod rounds;
+mod view;
+mod votes;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_ids::{NodeName, RackName};
+
+use self::chain::Draft;
+use self::desk::Desk;
+use self::memory::Memory;
 use crate::action::Order;
 use crate::config::Config;
-use crate::decision::{Decision, DecisionId, Hash, Hold, Outcome};
+use crate::decision::{Budget, Change, Decision, DecisionId, Hash, Hold, Outcome, Subject};
 use crate::moment::Moment;
 use crate::observation::Observations;
 use crate::phase::Phase;
 use crate::verdict::Verdict;
+
+pub use self::confirm::Refusal;
 
 /// What comes of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,72 +48,80 @@ pub struct Step {
     pub reread: Vec<NodeName>,
 }
 
-/// Why an order is not to be carried out any more.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Something holds it.
-    #[error("held: {0:?}")]
-    Held(Hold),
-    /// It is not what the rule's mode allows.
-    #[error("the rule is not enforced here")]
-    NotEnforced,
-    /// It is too old.
-    #[error("the order is too old; the next step gives it again if it is still due")]
-    Old,
-    /// The node is not what it was.
-    #[error("the node is {0} by now")]
-    Verdict(Verdict),
-    /// The node is not there any more.
-    #[error("the node is gone")]
-    NoNode,
-    /// The Pod is not what it was.
-    #[error("the Pod is not what it was")]
-    Pod,
+/// A rack that is dark.
+#[derive(Clone, Debug)]
+struct DarkRack {
+    since: Moment,
+    is_admitted: bool,
+    /// What held it: each said once.
+    held: BTreeSet<Hold>,
 }
 
 /// One leader's term of deciding.
 #[derive(Clone, Debug)]
 pub struct Core {
-    config: Config,
-    term: u64,
-    previous: Hash,
+    nodes: BTreeMap<NodeName, Memory>,
+    dark: BTreeMap<RackName, DarkRack>,
+    desk: Desk,
 }
 
 impl Core {
     /// At the start of a term: nothing is known, every age starts now. `previous` is the hash of the last record there is.
     pub fn new(config: Config, term: u64, now: Moment, previous: Hash) -> Self {
-        let _ = now;
         Self {
-            config,
-            term,
-            previous,
+            nodes: BTreeMap::new(),
+            dark: BTreeMap::new(),
+            desk: Desk::new(config, term, now, previous),
         }
     }
 
     /// Looks at everything, and decides.
     pub fn step(&mut self, now: Moment, seen: &Observations) -> Step {
-        let _ = (now, seen, &self.config, self.term, self.previous);
-        Step::default()
+        let mut step = Step::default();
+        self.look(now, seen, &mut step);
+        let view = self.view(now, seen);
+        self.break_or_close(&view, &mut step);
+        self.judge(&view, &mut step);
+        self.admit(&view, &mut step);
+        self.work(&view, &mut step);
+        step
     }
 
-    /// Whether an order is still to be carried out, by what is seen now. To be asked right before each.
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn confirm(&self, now: Moment, seen: &Observations, order: &Order) -> Result<(), Refusal> {
-        let _ = (now, seen, order);
-        Err(Refusal::Old)
-    }
-
-    /// Writes down what became of an order.
+    /// Writes down what became of an order. None where there was no such decision in this term.
     pub fn outcome(&mut self, now: Moment, of: DecisionId, outcome: Outcome) -> Option<Decision> {
-        let _ = (now, of, outcome);
-        None
+        let is_ours = of.term == self.desk.chain.term
+            && of.sequence >= 1
+            && of.sequence <= self.desk.chain.last();
+        let draft = Draft {
+            subject: Subject::Cluster,
+            change: Change::Outcome { of },
+            evidence: Vec::new(),
+            budget: Budget::default(),
+            breakers: Vec::new(),
+            outcome,
+        };
+        is_ours.then(|| self.desk.chain.append(now, draft))
     }
 
     /// What a node is, and where it is in its life.
     pub fn node(&self, name: &NodeName) -> Option<(Verdict, Phase)> {
-        let _ = name;
-        None
+        self.nodes
+            .get(name)
+            .map(|memory| (memory.verdict, memory.phase))
+    }
+
+    /// Takes in what is seen of each node; forgets those that are not there any more.
+    fn look(&mut self, now: Moment, seen: &Observations, step: &mut Step) {
+        self.nodes.retain(|name, _| seen.nodes.contains_key(name));
+        for (name, node) in &seen.nodes {
+            if !self.nodes.contains_key(name) {
+                self.nodes.insert(name.clone(), Memory::new(node, now));
+            }
+            if let Some(memory) = self.nodes.get_mut(name)
+                && memory.look(node, now, &self.desk.config)
+            {
+                step.reread.push(name.clone());
+            }
+        }
     }
 }

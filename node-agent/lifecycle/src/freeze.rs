@@ -61,4 +61,18 @@ impl Freezes {
         });
         by.map(|freeze| freeze.name.as_str())
     }
+
+    /// By what a whole rack is frozen, if it is.
+    pub fn rack_hold(&self, rack: &RackName) -> Option<&str> {
+        let freezes = match self {
+            Self::Unreadable => return Some("unreadable"),
+            Self::Known(freezes) => freezes,
+        };
+        let by = freezes.iter().find(|freeze| match &freeze.scope {
+            Scope::Cluster => true,
+            Scope::Rack(frozen) => frozen == rack,
+            Scope::Node(_) | Scope::App(_) => false,
+        });
+        by.map(|freeze| freeze.name.as_str())
+    }
 }

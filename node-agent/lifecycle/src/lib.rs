@@ -19,6 +19,8 @@ pub mod verdict;
 pub mod window;
 
 mod core;
+#[cfg(test)]
+mod model;
 
 pub use action::{Action, Order, PodTarget};
 pub use config::Config;

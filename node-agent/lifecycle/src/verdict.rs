@@ -38,6 +38,11 @@ impl Verdict {
         matches!(self, Self::Healthy | Self::Degraded(_))
     }
 
+    /// It is in touch, and something asks for this or more.
+    pub fn asks_for(self, wanted: Class) -> bool {
+        matches!(self, Self::Degraded(class) if class >= wanted)
+    }
+
     /// Something proves that it lives.
     pub const fn is_alive(self) -> bool {
         matches!(

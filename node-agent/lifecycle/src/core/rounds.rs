@@ -1,0 +1,197 @@
+//! The first half of a step: breakers, verdicts, and where each node goes by itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proto_ids::{NodeName, RackName};
+
+use super::memory::Lease;
+use super::view::View;
+use super::{Core, DarkRack, Step, advance, causes};
+use crate::decision::{Change, Outcome, Subject};
+use crate::evidence::Evidence;
+use crate::moment::Moment;
+use crate::observation::NodeObservation;
+use crate::phase::Phase;
+use crate::verdict::Verdict;
+
+/// What a node is and where it goes, before it is taken in.
+struct Finding {
+    verdict: Verdict,
+    phase: Phase,
+    evidence: Vec<Evidence>,
+}
+
+/// Nodes of a rack that is found dark in this step: one record.
+type Darkened<'a> = BTreeMap<&'a RackName, Vec<NodeName>>;
+
+impl Core {
+    /// Opens and closes breakers.
+    pub(super) fn break_or_close(&mut self, view: &View<'_>, step: &mut Step) {
+        let now = view.now;
+        let times = (self.desk.started, now);
+        let causes = causes::observe(
+            view.seen,
+            &self.nodes,
+            &view.racks,
+            times,
+            &self.desk.config,
+        );
+        let changes = self
+            .desk
+            .gates
+            .update(&causes, now, &self.desk.config.breakers);
+        for change in changes {
+            let decision =
+                self.desk
+                    .record(now, Subject::Cluster, change, Vec::new(), Outcome::Recorded);
+            step.decisions.push(decision);
+        }
+    }
+
+    /// Judges every node.
+    pub(super) fn judge(&mut self, view: &View<'_>, step: &mut Step) {
+        self.darken(view);
+        let mut darkened = Darkened::new();
+        for (name, node) in &view.seen.nodes {
+            let Some(finding) = self.find(view, name, node) else {
+                continue;
+            };
+            self.take_in(view, (name, node), &finding, &mut darkened, step);
+        }
+        for (rack, members) in darkened {
+            let subject = Subject::Rack(rack.clone());
+            let known = view.racks.get(rack);
+            let evidence = vec![
+                Evidence::Rack {
+                    stale: known.map_or(0, |rack| rack.silent),
+                    nodes: known.map_or(0, |rack| rack.nodes),
+                    observers: known.map_or(0, |rack| rack.observers),
+                },
+                Evidence::Members(members),
+            ];
+            let change = Change::Verdict {
+                from: Verdict::Unknown,
+                to: Verdict::RackDark,
+            };
+            let record = self
+                .desk
+                .record(view.now, subject, change, evidence, Outcome::Recorded);
+            step.decisions.push(record);
+        }
+    }
+
+    fn darken(&mut self, view: &View<'_>) {
+        self.dark
+            .retain(|name, _| view.racks.get(name).is_some_and(|rack| rack.is_dark));
+        for (name, _) in view.racks.iter().filter(|(_, rack)| rack.is_dark) {
+            if !self.dark.contains_key(*name) {
+                let dark = DarkRack {
+                    since: view.now,
+                    is_admitted: false,
+                    held: BTreeSet::new(),
+                };
+                self.dark.insert((*name).clone(), dark);
+            }
+        }
+    }
+
+    fn find(
+        &mut self,
+        view: &View<'_>,
+        name: &NodeName,
+        node: &NodeObservation,
+    ) -> Option<Finding> {
+        let config = &self.desk.config;
+        let memory = self.nodes.get_mut(name)?;
+        let now = view.now;
+        let verdict = view.case(name, node, memory, config).verdict();
+        memory.lost_since = memory.lost_since.filter(|_| verdict.is_lost());
+        if verdict.is_lost() {
+            memory.lost_since = memory.lost_since.or(Some(now));
+        }
+        memory.connected_since = memory.connected_since.filter(|_| verdict.is_connected());
+        if verdict.is_connected() {
+            memory.connected_since = memory.connected_since.or(Some(now));
+        }
+        if verdict.is_alive() {
+            memory.spent_proof = node.fence.as_ref().map(|proof| proof.version.clone());
+        }
+        let was_there = !memory.phase.is_lost()
+            && !matches!(
+                memory.phase,
+                Phase::Suspect | Phase::ControlPlaneCut | Phase::KubeletDown
+            );
+        if was_there && memory.lease == Lease::Stale {
+            memory.penalty.add_loss(now, &config.flapping);
+        }
+        let case = view.case(name, node, memory, config);
+        let phase = advance::next(&case, verdict);
+        let is_changed = verdict != memory.verdict || phase != memory.phase;
+        is_changed.then(|| Finding {
+            verdict,
+            phase,
+            evidence: case.evidence(),
+        })
+    }
+
+    fn take_in<'a>(
+        &mut self,
+        view: &View<'a>,
+        (name, node): (&NodeName, &'a NodeObservation),
+        finding: &Finding,
+        darkened: &mut Darkened<'a>,
+        step: &mut Step,
+    ) {
+        let Some(memory) = self.nodes.get_mut(name) else {
+            return;
+        };
+        let now = view.now;
+        let (was, from) = (memory.verdict, memory.phase);
+        memory.verdict = finding.verdict;
+        let mut changes = Vec::new();
+        if finding.verdict == Verdict::RackDark && was != Verdict::RackDark {
+            darkened.entry(&node.rack).or_default().push(name.clone());
+        } else if finding.verdict != was {
+            changes.push(Change::Verdict {
+                from: was,
+                to: finding.verdict,
+            });
+        }
+        if finding.phase != from {
+            memory.enter(finding.phase, now);
+            if finding.phase != Phase::RackDark {
+                changes.push(Change::Phase {
+                    from,
+                    to: finding.phase,
+                });
+            }
+            if from.is_lost() && !finding.phase.is_lost() && finding.verdict.is_alive() {
+                memory.asked.clear();
+                memory.has_superseded = true;
+                step.cancelled.push(name.clone());
+                changes.push(Change::Cancelled);
+            } else if finding.phase == Phase::Healthy {
+                memory.asked.clear();
+            }
+        }
+        self.write(now, name, changes, &finding.evidence, step);
+    }
+
+    /// Writes several changes of a node that rest on the same.
+    pub(super) fn write(
+        &mut self,
+        now: Moment,
+        name: &NodeName,
+        changes: Vec<Change>,
+        evidence: &[Evidence],
+        step: &mut Step,
+    ) {
+        for change in changes {
+            let subject = Subject::Node(name.clone());
+            let record =
+                self.desk
+                    .record(now, subject, change, evidence.to_vec(), Outcome::Recorded);
+            step.decisions.push(record);
+        }
+    }
+}

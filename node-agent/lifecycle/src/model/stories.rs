@@ -1,0 +1,557 @@
+//! Whole stories: what the rule does to a node or a rack from the first silence to the end.
+
+use super::{Truth, World, at, name};
+use crate::decision::Hash;
+use crate::decision::{Change, Subject, verify};
+use crate::freeze::{Freeze, Freezes, Scope};
+use crate::mode::{Mode, Modes};
+use crate::observation::{Class, FenceKind, FenceProof, Finding, RuleName, Version};
+use crate::phase::Phase;
+use crate::verdict::Verdict;
+use crate::window::{MinuteOfWeek, Window};
+use crate::{Action, Config};
+
+/// Everything enforced.
+pub(crate) fn enforced() -> Config {
+    Config {
+        modes: Modes::all(Mode::Enforce),
+        ..Config::default()
+    }
+}
+
+/// Ten racks of ten nodes in two zones, ten Pods each, long enough up to be believed.
+fn world() -> World {
+    let mut world = World::new(enforced(), (10, 2), 10, 10);
+    world.run(150);
+    world
+}
+
+fn first(world: &World, is: impl Fn(&Action) -> bool) -> Option<u64> {
+    let found = world.done.iter().find(|(_, _, order)| is(&order.action));
+    found.map(|(when, _, _)| *when)
+}
+
+fn proof(version: &str) -> FenceProof {
+    FenceProof {
+        kind: FenceKind::PowerOff,
+        by: "bmc".to_owned(),
+        version: Version::new(version),
+    }
+}
+
+#[test]
+fn healthy_cluster_is_left_alone() {
+    let mut world = world();
+    world.run(300);
+    assert_eq!(world.done, []);
+    let verdicts = world.truth.keys().map(|name| world.core.node(name));
+    assert!(
+        verdicts
+            .into_iter()
+            .all(|node| node == Some((Verdict::Healthy, Phase::Healthy)))
+    );
+}
+
+#[test]
+fn crashed_node_is_replaced_within_110_seconds_and_nothing_is_deleted() {
+    let mut world = world();
+    let dead = name(3, 4);
+    world.set(&dead, Truth::Off);
+    let crash = world.now;
+    world.run(110);
+    assert_eq!(
+        world.core.node(&dead),
+        Some((Verdict::QuorumDead, Phase::SoftEvicting))
+    );
+    let soft = world.count(&dead, |action| matches!(action, Action::SoftEvict { .. }));
+    assert_eq!(soft, 6, "of ten Pods six have no name or address to keep");
+    assert!(world.seen.nodes[&dead].cordoned);
+    assert!(world.seen.nodes[&dead].endpoints_withdrawn);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+    let last = world.done.iter().map(|(when, _, _)| *when).max();
+    assert!(last.is_some_and(|last| last - crash <= 110), "{last:?}");
+    world.run(3600);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+}
+
+#[test]
+fn fenced_node_is_emptied_one_pod_at_a_time_and_its_claims_are_marked_first() {
+    let mut world = world();
+    let dead = name(3, 4);
+    world.set(&dead, Truth::Off);
+    world.run(100);
+    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("1"));
+    world.run(120);
+    let fence = first(&world, |action| matches!(action, Action::Fence { .. }));
+    let deletes: Vec<u64> = world
+        .done
+        .iter()
+        .filter(|(_, _, order)| matches!(order.action, Action::HardDelete { .. }))
+        .map(|(when, _, _)| *when)
+        .collect();
+    assert_eq!(deletes.len(), 10);
+    assert!(fence.is_some_and(|fence| fence < deletes[0]));
+    assert!(
+        deletes.windows(2).all(|pair| pair[1] - pair[0] >= 5),
+        "{deletes:?}"
+    );
+    assert_eq!(
+        world.core.node(&dead),
+        Some((Verdict::FencedDead, Phase::Gone))
+    );
+}
+
+#[test]
+fn proof_of_before_the_node_returned_proves_nothing() {
+    let mut world = world();
+    let dead = name(3, 4);
+    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("old"));
+    world.run(30);
+    world.set(&dead, Truth::Off);
+    world.run(200);
+    assert_eq!(
+        world.core.node(&dead),
+        Some((Verdict::QuorumDead, Phase::SoftEvicting))
+    );
+    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("new"));
+    world.run(10);
+    assert_eq!(
+        world.core.node(&dead).map(|node| node.0),
+        Some(Verdict::FencedDead)
+    );
+}
+
+#[test]
+fn returning_node_is_cancelled_in_the_same_step_and_its_superseded_pods_go_one_by_one() {
+    let mut world = world();
+    let lost = name(3, 4);
+    world.set(&lost, Truth::NoNetwork);
+    world.run(150);
+    world.set(&lost, Truth::Up);
+    let back = world.now;
+    world.run(10);
+    let cancelled = world
+        .steps
+        .iter()
+        .filter(|(_, step)| step.cancelled.contains(&lost));
+    assert_eq!(cancelled.count(), 1);
+    world.run(200);
+    let ends: Vec<u64> = world
+        .done
+        .iter()
+        .filter(|(when, _, order)| *when > back && order.action.ends_pod())
+        .map(|(when, _, _)| *when)
+        .collect();
+    assert_eq!(ends.len(), 6);
+    assert!(
+        ends.windows(2).all(|pair| pair[1] - pair[0] >= 5),
+        "{ends:?}"
+    );
+    assert_eq!(
+        world.core.node(&lost),
+        Some((Verdict::Healthy, Phase::Healthy))
+    );
+    assert!(!world.seen.nodes[&lost].cordoned);
+    assert!(!world.seen.nodes[&lost].endpoints_withdrawn);
+}
+
+#[test]
+fn returning_node_keeps_the_pods_whose_replacements_are_not_ready() {
+    let mut world = world();
+    world.replacements_fail = true;
+    let lost = name(3, 4);
+    world.set(&lost, Truth::NoNetwork);
+    world.run(150);
+    world.set(&lost, Truth::Up);
+    world.run(30);
+    let evicted = world.count(&lost, |action| matches!(action, Action::SoftEvict { .. }));
+    let readopted = world.count(&lost, |action| matches!(action, Action::Readopt { .. }));
+    assert!(evicted >= 3);
+    assert_eq!(readopted, evicted);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+}
+
+#[test]
+fn recovery_waits_while_the_node_is_under_pressure() {
+    let mut world = world();
+    let lost = name(3, 4);
+    world.set(&lost, Truth::NoNetwork);
+    world.run(150);
+    world.set(&lost, Truth::Up);
+    let report = world
+        .seen
+        .nodes
+        .get_mut(&lost)
+        .unwrap()
+        .report
+        .as_mut()
+        .unwrap();
+    report.under_pressure = true;
+    world.run(60);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+    let report = world
+        .seen
+        .nodes
+        .get_mut(&lost)
+        .unwrap()
+        .report
+        .as_mut()
+        .unwrap();
+    report.under_pressure = false;
+    world.run(60);
+    assert!(
+        world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+}
+
+#[test]
+fn node_cut_from_the_api_keeps_its_endpoints_and_its_pods() {
+    let mut world = world();
+    let cut = name(3, 4);
+    world.set(&cut, Truth::NoApi);
+    world.run(40 * 60);
+    assert_eq!(
+        world.core.node(&cut),
+        Some((Verdict::ControlPlaneCut, Phase::ControlPlaneCut))
+    );
+    let actions: Vec<&Action> = world
+        .done
+        .iter()
+        .map(|(_, _, order)| &order.action)
+        .collect();
+    assert_eq!(actions, [&Action::Cordon { node: cut.clone() }]);
+    let calls = world
+        .decisions
+        .iter()
+        .filter(|one| one.change == Change::Escalated);
+    assert_eq!(calls.count(), 1);
+    world.set(&cut, Truth::Up);
+    world.run(200);
+    assert_eq!(
+        world.core.node(&cut),
+        Some((Verdict::Healthy, Phase::Healthy))
+    );
+    assert!(!world.seen.nodes[&cut].cordoned);
+}
+
+#[test]
+fn hung_kubelet_is_restarted_twice_then_cordoned_and_its_pods_are_left_alone() {
+    let mut world = world();
+    let hung = name(3, 4);
+    world.set(&hung, Truth::KubeletHung);
+    world.run(40);
+    assert_eq!(
+        world.core.node(&hung),
+        Some((Verdict::KubeletDown, Phase::KubeletDown))
+    );
+    assert!(!world.seen.nodes[&hung].cordoned);
+    world.run(600);
+    let restarts = world.count(&hung, |action| {
+        matches!(action, Action::RestartKubelet { .. })
+    });
+    assert_eq!(restarts, 2);
+    assert!(world.seen.nodes[&hung].cordoned);
+    assert_eq!(world.done.len(), 3);
+}
+
+#[test]
+fn dark_rack_is_one_decision_and_comes_back_quietly() {
+    let mut world = world();
+    world.rack(2, Truth::NoNetwork);
+    world.run(600);
+    let of_rack: Vec<&Change> = world
+        .decisions
+        .iter()
+        .filter(|one| matches!(&one.subject, Subject::Rack(_)))
+        .map(|one| &one.change)
+        .collect();
+    let admitted = of_rack
+        .iter()
+        .filter(|change| matches!(change, Change::Phase { .. }));
+    assert_eq!(admitted.count(), 1, "{of_rack:?}");
+    let soft = world
+        .done
+        .iter()
+        .filter(|(_, _, order)| matches!(order.action, Action::SoftEvict { .. }));
+    assert_eq!(soft.count(), 60);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+    world.rack(2, Truth::Up);
+    world.run(400);
+    for node in 0..10 {
+        let own: Vec<u64> = world
+            .done
+            .iter()
+            .filter(|(_, _, order)| {
+                *order.action.node() == name(2, node) && order.action.ends_pod()
+            })
+            .map(|(when, _, _)| *when)
+            .collect();
+        assert!(own.windows(2).all(|pair| pair[1] - pair[0] >= 5), "{own:?}");
+        assert_eq!(own.len(), 6);
+    }
+}
+
+#[test]
+fn half_the_cluster_cut_from_the_api_opens_the_breaker_and_nothing_is_replaced() {
+    let mut world = world();
+    for rack in 0..10 {
+        for node in 0..5 {
+            world.set(&name(rack, node), Truth::NoApi);
+        }
+    }
+    world.run(1200);
+    let disturbing = world
+        .done
+        .iter()
+        .filter(|(_, _, order)| order.action.disturbs());
+    assert_eq!(disturbing.count(), 0);
+    assert!(
+        world
+            .decisions
+            .iter()
+            .any(|one| matches!(one.change, Change::BreakerOpened(_)))
+    );
+    for rack in 0..10 {
+        world.rack(rack, Truth::Up);
+    }
+    world.run(400);
+    assert!(
+        world
+            .decisions
+            .iter()
+            .any(|one| matches!(one.change, Change::BreakerClosed(_)))
+    );
+    let dead = name(1, 1);
+    world.set(&dead, Truth::Off);
+    world.run(150);
+    assert!(world.count(&dead, |action| matches!(action, Action::SoftEvict { .. })) > 0);
+}
+
+#[test]
+fn finding_cordons_then_drains_with_gaps_and_not_in_business_time() {
+    let business = Window {
+        from: MinuteOfWeek::new(0, 9 * 60),
+        until: MinuteOfWeek::new(0, 17 * 60),
+    };
+    let config = Config {
+        business: vec![business],
+        ..enforced()
+    };
+    let mut world = World::new(config, (10, 2), 10, 10);
+    world.seen.week = Some(MinuteOfWeek::new(0, 10 * 60));
+    world.run(150);
+    let sick = name(3, 4);
+    let report = world
+        .seen
+        .nodes
+        .get_mut(&sick)
+        .unwrap()
+        .report
+        .as_mut()
+        .unwrap();
+    report.version = Version::new("sick");
+    report.findings.push(Finding {
+        rule: RuleName::new("disk-write"),
+        class: Class::Drain,
+    });
+    world.run(400);
+    assert_eq!(
+        world.core.node(&sick),
+        Some((Verdict::Degraded(Class::Drain), Phase::Cordoned))
+    );
+    assert!(world.seen.nodes[&sick].cordoned);
+    assert!(
+        !world
+            .done
+            .iter()
+            .any(|(_, _, order)| order.action.ends_pod())
+    );
+    world.seen.week = Some(MinuteOfWeek::new(0, 18 * 60));
+    world.run(300);
+    assert_eq!(
+        world.core.node(&sick).map(|node| node.1),
+        Some(Phase::Empty)
+    );
+    assert_eq!(
+        world.count(&sick, |action| matches!(action, Action::Evict { .. })),
+        10
+    );
+}
+
+#[test]
+fn rule_that_finds_something_everywhere_drains_nothing() {
+    let mut world = world();
+    for rack in 0..10 {
+        let sick = name(rack, 0);
+        let report = world
+            .seen
+            .nodes
+            .get_mut(&sick)
+            .unwrap()
+            .report
+            .as_mut()
+            .unwrap();
+        report.version = Version::new("sick");
+        report.findings.push(Finding {
+            rule: RuleName::new("new-rule"),
+            class: Class::Urgent,
+        });
+    }
+    world.run(600);
+    assert_eq!(world.done, []);
+}
+
+#[test]
+fn failing_replacements_stop_further_ones() {
+    let mut world = world();
+    world.replacements_fail = true;
+    world.rack(2, Truth::Off);
+    world.run(900);
+    let soft = world
+        .done
+        .iter()
+        .filter(|(_, _, order)| matches!(order.action, Action::SoftEvict { .. }));
+    let soft = soft.count();
+    assert!(soft < 60, "{soft}");
+    let opened = world.decisions.iter().filter_map(|one| match &one.change {
+        Change::BreakerOpened(cause) => Some(cause),
+        _ => None,
+    });
+    assert!(
+        opened
+            .into_iter()
+            .any(|cause| matches!(cause, crate::breaker::Cause::FailedReplacements(_)))
+    );
+}
+
+#[test]
+fn freeze_of_a_node_a_rack_an_app_or_everything_holds_just_that() {
+    let dead = name(3, 4);
+    let app = world().seen.apps.keys().next().cloned().unwrap();
+    let cases = [
+        (Freezes::Unreadable, 0),
+        (scoped(Scope::Cluster), 0),
+        (scoped(Scope::Rack("r03".parse().unwrap())), 0),
+        (scoped(Scope::Node(dead.clone())), 0),
+        (scoped(Scope::App(app)), 4),
+        (scoped(Scope::Node(name(3, 5))), 6),
+        (scoped(Scope::Rack("r04".parse().unwrap())), 6),
+        (Freezes::none(), 6),
+    ];
+    for (freezes, expected) in cases {
+        let mut world = world();
+        world.seen.freezes = freezes.clone();
+        world.set(&dead, Truth::Off);
+        world.run(150);
+        let soft = world.count(&dead, |action| matches!(action, Action::SoftEvict { .. }));
+        assert_eq!(soft, expected, "{freezes:?}");
+        world.seen.freezes = Freezes::none();
+        world.run(60);
+        let soft = world.count(&dead, |action| matches!(action, Action::SoftEvict { .. }));
+        assert_eq!(soft, 6, "after {freezes:?}");
+    }
+}
+
+fn scoped(scope: Scope) -> Freezes {
+    Freezes::Known(vec![Freeze {
+        name: "stop".to_owned(),
+        scope,
+    }])
+}
+
+#[test]
+fn dry_run_says_the_same_once_and_orders_nothing_and_observe_says_no_action() {
+    let dead = name(3, 4);
+    let mut said = Vec::new();
+    for mode in [Mode::DryRun, Mode::Observe] {
+        let config = Config {
+            modes: Modes::all(mode),
+            ..Config::default()
+        };
+        let mut world = World::new(config, (10, 2), 10, 10);
+        world.run(150);
+        world.set(&dead, Truth::Off);
+        world.run(300);
+        assert_eq!(world.ordered, []);
+        let proposed = world
+            .decisions
+            .iter()
+            .filter(|one| matches!(one.change, Change::Action(_)));
+        said.push(proposed.count());
+        assert_eq!(
+            world.core.node(&dead).map(|node| node.0),
+            Some(Verdict::QuorumDead)
+        );
+    }
+    assert_eq!(said, [8, 0], "taint, endpoints and six Pods; nothing");
+}
+
+#[test]
+fn new_leader_believes_nothing_of_before_and_ends_where_the_old_one_did() {
+    let mut world = world();
+    let dead = name(3, 4);
+    world.set(&dead, Truth::Off);
+    world.run(60);
+    world.core = crate::Core::new(enforced(), 8, at(world.now), Hash::default());
+    world.seen.controller.term = Some(8);
+    let before = world.done.len();
+    world.run(30);
+    assert_eq!(world.done.len(), before, "its ages are of its own");
+    world.run(90);
+    assert_eq!(
+        world.count(&dead, |action| matches!(action, Action::SoftEvict { .. })),
+        6
+    );
+}
+
+#[test]
+fn who_does_not_lead_orders_nothing() {
+    let mut world = world();
+    world.seen.controller.term = None;
+    world.set(&name(3, 4), Truth::Off);
+    world.run(300);
+    assert_eq!(world.ordered, []);
+}
+
+#[test]
+fn chain_holds_and_a_changed_or_missing_record_is_found() {
+    let mut world = world();
+    world.set(&name(3, 4), Truth::Off);
+    world.run(150);
+    assert_eq!(verify(Hash::default(), &world.decisions), Ok(()));
+    let mut changed = world.decisions.clone();
+    changed[3].evidence.clear();
+    changed[3].breakers.push(crate::breaker::Cause::WatchLag);
+    assert!(verify(Hash::default(), &changed).is_err());
+    let mut short = world.decisions;
+    short.remove(2);
+    assert!(verify(Hash::default(), &short).is_err());
+}
