@@ -136,9 +136,9 @@ pub(super) fn pods_outlive_their_set_and_are_upgraded_by_the_next(rig: &Rig) {
     ];
     kubectl(&rig.api, &words);
     rig.wait_pods("nobody's", ("heir", 2), |pod| owner_of(pod).is_none());
-    let spec = json!({"lossless": super::lossless(0), "template": {"spec": {
-        "containers": [{"name": "app", "image": NEW}],
-    }}});
+    let mut spec = json!({"lossless": super::lossless(0)});
+    spec["template"] = former["spec"]["template"].clone();
+    spec["template"]["spec"]["containers"][0]["image"] = NEW.into();
     rig.apply(&set("heir", 2, &spec));
     let after = rig.wait_released(("heir", 2), NEW);
     let heir = rig.record.set("heir").unwrap();

@@ -51,9 +51,8 @@ pub(super) fn begin(rig: &Rig) {
     ]);
     let template = json!({"spec": {"containers": both}});
     rig.patch("pair", &json!({"spec": {"template": template}}));
-    let env = json!([{"name": "MODE", "value": "2"}]);
-    let container = json!([{"name": "app", "image": OLD, "env": env}]);
-    let template = json!({"spec": {"containers": container}});
+    let mut template = rig.record.set("anew").unwrap()["spec"]["template"].clone();
+    template["spec"]["containers"][0]["env"] = json!([{"name": "MODE", "value": "2"}]);
     rig.patch("anew", &json!({"spec": {"template": template}}));
     let sidecar = with_sidecar("localhost/mesh:v2");
     rig.patch("mesh", &json!({"spec": {"template": sidecar["template"]}}));
