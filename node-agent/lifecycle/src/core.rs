@@ -34,6 +34,8 @@ use crate::phase::Phase;
 use crate::verdict::Verdict;
 
 pub use self::confirm::Refusal;
+#[cfg(test)]
+pub(crate) use self::pods::is_soft;
 
 /// What comes of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

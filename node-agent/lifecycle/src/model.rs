@@ -15,6 +15,7 @@ use crate::observation::{
 };
 use crate::{Action, Config, Core, Moment, Order, PodTarget};
 
+mod properties;
 mod stories;
 
 /// How a node is in truth.

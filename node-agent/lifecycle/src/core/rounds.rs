@@ -169,6 +169,10 @@ impl Core {
                 memory.asked.clear();
                 memory.has_superseded = true;
                 step.cancelled.push(name.clone());
+                if !finding.verdict.is_connected() {
+                    // Seen alive without its kubelet in touch: the next loss would not be one from a node that was there.
+                    memory.penalty.add_loss(now, &self.desk.config.flapping);
+                }
                 changes.push(Change::Cancelled);
             } else if finding.phase == Phase::Healthy {
                 memory.asked.clear();
