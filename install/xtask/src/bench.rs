@@ -27,6 +27,8 @@ pub(crate) enum Bench {
     Restart,
     /// One release of thousands of Pods in place, on fake nodes: wall time, writes, and what the controllers take
     Release,
+    /// What upstream's rule about nodes and Berth's do in each of some twenty faults, in virtual time: a table and a picture
+    Lifecycle,
 }
 
 /// What to measure.
@@ -53,6 +55,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Agent => cluster(args, "bench-agent"),
         Bench::Restart => cluster(args, "bench-restart"),
         Bench::Release => release(args),
+        Bench::Lifecycle => lifecycle(args),
     }
 }
 
@@ -77,6 +80,18 @@ fn release(args: &BenchArgs) -> Result<()> {
         .args(&args.rest)
         .env(KUBERNETES_VARIABLE, kubernetes);
     run_step("measuring", &mut command, BUDGET)
+}
+
+/// Pure: needs nothing of the machine.
+fn lifecycle(args: &BenchArgs) -> Result<()> {
+    packages::ensure(&[packages::BUILD])?;
+    let workspace = Workspace::find()?;
+    let program = program(&workspace, args.profile, "bench-lifecycle")?;
+    run_step(
+        "replaying",
+        std::process::Command::new(program).args(&args.rest),
+        BUDGET,
+    )
 }
 
 /// Runs a program that makes a cluster.

@@ -175,3 +175,6 @@ impl Rule for Berth {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,24 +229,21 @@ impl Probes {
     }
 }
 
-/// For each node whom it looks at: the next of its rack, and the next on a circle on which neighbours stand in different racks.
+/// For each node whom it looks at: the next of its rack, and the next on a circle of one node of each rack. So nobody is looked at by
+/// fewer than it looks at, and nodes of one rack are looked at from different racks.
 fn peers(racks: usize, per_rack: usize, random: &mut Random) -> Vec<Vec<usize>> {
-    let order = random.choose(racks, racks);
-    let mut place = vec![0; racks];
-    for (index, &rack) in order.iter().enumerate() {
-        place[rack] = index;
-    }
-    (0..racks * per_rack)
-        .map(|node| {
-            let (rack, slot) = (node / per_rack, node % per_rack);
+    let mut peers = vec![Vec::new(); racks * per_rack];
+    for slot in 0..per_rack {
+        let circle = random.choose(racks, racks);
+        for (place, &rack) in circle.iter().enumerate() {
             let own = (1..=OWN_RACK.min(per_rack - 1))
                 .map(|step| rack * per_rack + (slot + step) % per_rack);
             let others = (1..=OTHER_RACKS.min(racks - 1))
-                .map(|step| order[(place[rack] + step * 7) % racks] * per_rack + slot)
-                .filter(|&other| other / per_rack != rack);
-            own.chain(others).collect()
-        })
-        .collect()
+                .map(|step| circle[(place + step) % racks] * per_rack + slot);
+            peers[rack * per_rack + slot].extend(own.chain(others));
+        }
+    }
+    peers
 }
 
 #[cfg(test)]

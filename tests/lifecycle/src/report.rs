@@ -96,7 +96,8 @@ pub fn misses(pair: &Pair) -> Vec<String> {
             ),
         );
     }
-    if berth.lost > 0 && !is_crash {
+    // Where nothing else is wrong: new Pods that fail, or an observer that lies, have no aim but are in the table.
+    if name.starts_with("rack-power") || name == "failover" {
         let is_met = berth.unreplaced <= upstream.unreplaced
             && (berth.replaced_max <= upstream.replaced_max || upstream.unreplaced > 0)
             && berth.replaced_median <= upstream.replaced_median;

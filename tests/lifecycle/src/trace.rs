@@ -54,6 +54,8 @@ pub enum Change {
     BrokenReplacements(bool),
     /// The watches stand still.
     StaleWatch(bool),
+    /// People freeze everything, or lift it. Upstream's rule here does not ask.
+    Freeze(bool),
     /// The leader ends; another leads after so long.
     FailOver(Seconds),
 }
@@ -90,6 +92,7 @@ impl Change {
             }
             Self::BrokenReplacements(broken) => world.workload.is_broken = *broken,
             Self::StaleWatch(stale) => world.is_watch_stale = *stale,
+            Self::Freeze(frozen) => world.is_frozen = *frozen,
             Self::FailOver(_) => {}
             Self::Clock(nodes, by) => each(world, nodes, |node| node.clock_ahead += by),
             Self::Kubelet(nodes, works) => each(world, nodes, |node| node.has_kubelet = *works),

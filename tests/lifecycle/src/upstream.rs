@@ -108,7 +108,16 @@ impl Upstream {
             health.renewed = Some(seen.renewed);
             health.probe = now;
         }
-        if now > health.probe + GRACE && world.nodes[node].ready == Ready::True {
+        let live = world.nodes[node].heartbeat;
+        let is_due = now > health.probe + GRACE && world.nodes[node].ready == Ready::True;
+        if is_due && live != health.heartbeat {
+            // The watch is behind: the write conflicts, and what is read instead is news.
+            health = Health {
+                probe: now,
+                renewed: None,
+                heartbeat: live,
+            };
+        } else if is_due {
             world.nodes[node].ready = Ready::Unknown;
             // With the record comes the lease of now, whatever its time is.
             health.renewed = Some(seen.renewed);

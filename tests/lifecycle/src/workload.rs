@@ -28,9 +28,11 @@ pub enum State {
         /// When.
         ready: Seconds,
     },
+    /// It ends as soon as it starts, again and again.
+    Failing,
     /// It runs and serves.
     Running,
-    /// It ended with its node, or will never be ready; the object is there.
+    /// It ended with its node; the object is there.
     Dead,
     /// The object is gone.
     Gone,
@@ -199,13 +201,17 @@ impl Workload {
 
     /// Its kubelet says how far a starting Pod is; true while it is still to be asked.
     pub fn advance(&mut self, id: PodId, now: Seconds, measure: &mut Measure) -> bool {
-        let State::Starting { ready } = self.pods[id].state else {
-            return false;
+        let ready = match self.pods[id].state {
+            State::Starting { .. } | State::Failing
+                if self.is_broken && self.pods[id].created > 0 =>
+            {
+                self.pods[id].state = State::Failing;
+                return true;
+            }
+            State::Starting { ready } => ready,
+            State::Failing => now,
+            _ => return false,
         };
-        if self.is_broken && self.pods[id].created > 0 {
-            self.pods[id].state = State::Dead;
-            return false;
-        }
         if ready > now {
             return true;
         }
@@ -222,7 +228,7 @@ impl Workload {
         let pod = self.pods[id];
         match pod.state {
             State::Running => {}
-            State::Starting { .. } => {
+            State::Starting { .. } | State::Failing => {
                 self.pods[id].state = State::Dead;
                 return;
             }

@@ -131,6 +131,8 @@ pub struct World {
     pub watched: Seconds,
     /// The watches stand still.
     pub is_watch_stale: bool,
+    /// People have frozen everything.
+    pub is_frozen: bool,
     /// The Pods.
     pub workload: Workload,
     /// What agents see and say.
@@ -165,6 +167,7 @@ impl World {
             seen: nodes.iter().map(Node::seen).collect(),
             watched: 0,
             is_watch_stale: false,
+            is_frozen: false,
             workload: Workload::default(),
             probes: Probes::new(&network, size.racks, size.nodes, &mut nature),
             measure: Measure::default(),
@@ -387,9 +390,11 @@ impl World {
         self.nodes[index].pods.len()
     }
 
-    /// Takes all Pods of a node out of their services.
-    pub fn withdraw(&mut self, index: usize) {
-        if !std::mem::replace(&mut self.nodes[index].is_withdrawn, true) {
+    /// Takes all Pods of a node out of their services, or puts them back.
+    pub fn set_withdrawn(&mut self, index: usize, withdrawn: bool) {
+        let was = std::mem::replace(&mut self.nodes[index].is_withdrawn, withdrawn);
+        self.nodes[index].changes += 1;
+        if withdrawn && !was {
             let running = self.running(index);
             self.measure.counts().live_unready += running as u64;
         }

@@ -98,6 +98,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "tests",
             "tests-cri",
             "tests-fake-node",
+            "tests-lifecycle",
             "tests-testbed",
             "ipamd-core",
         ],

@@ -23,12 +23,12 @@ pub(super) fn carry(world: &mut World, view: &mut View, action: &Action) -> Outc
             1
         }
         Action::WithdrawEndpoints { .. } => {
-            world.withdraw(node);
+            world.set_withdrawn(node, true);
             // A condition of each Pod.
             world.nodes[node].pods.len()
         }
         Action::RestoreEndpoints { .. } => {
-            world.nodes[node].is_withdrawn = false;
+            world.set_withdrawn(node, false);
             world.nodes[node].pods.len()
         }
         // What hangs here hangs again.

@@ -24,6 +24,8 @@ pub(super) struct PodView {
     copied: Vec<u64>,
     /// What was soft-evicted, while its replacement is not ready.
     evicted: Vec<PodId>,
+    /// The sum of all nodes' counts of changes when the applications were counted.
+    counted: u64,
 }
 
 impl PodView {
@@ -32,6 +34,7 @@ impl PodView {
             watched: vec![false; nodes],
             copied: vec![0; nodes],
             evicted: Vec::new(),
+            counted: 0,
         }
     }
 
@@ -73,7 +76,11 @@ impl PodView {
         for &id in &self.evicted {
             seen.replacements.push(replacement(world, id)?);
         }
-        count(seen, world);
+        let changes = world.nodes.iter().map(|node| node.changes).sum();
+        if self.counted != changes {
+            self.counted = changes;
+            count(seen, world);
+        }
         Ok(())
     }
 }
@@ -136,7 +143,7 @@ fn progress(workload: &Workload, id: PodId) -> ReplacementState {
     }
     match last {
         Some(pod) if pod.is_ready && !pod.is_deleted => ReplacementState::Ready,
-        Some(pod) if pod.state == State::Dead => ReplacementState::Failed,
+        Some(pod) if pod.state == State::Failing => ReplacementState::Failed,
         _ => ReplacementState::Starting,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use node_agent_lifecycle::Observations;
-use node_agent_lifecycle::freeze::Freezes;
+use node_agent_lifecycle::freeze::{Freeze, Freezes, Scope};
 use node_agent_lifecycle::observation::{
     AppName, Class, ControllerHealth, FenceKind, FenceProof, Finding, NodeObservation, Report,
     RuleName, Sight, SightState, Standing, Version, ZoneName,
@@ -88,6 +88,12 @@ impl View {
     pub(super) fn refresh(&mut self, world: &World) -> Result<(), ParseNameError> {
         let lag = u64::from(world.now - world.watched);
         self.seen.controller.watch_lag = Duration::from_secs(lag);
+        let freeze = || Freeze {
+            name: "by-people".to_owned(),
+            scope: Scope::Cluster,
+        };
+        let freezes = world.is_frozen.then(freeze);
+        self.seen.freezes = Freezes::Known(freezes.into_iter().collect());
         for (index, node) in self.seen.nodes.values_mut().enumerate() {
             copy(&mut self.copied[index], node, index, world, &self.names);
             let age = world.now - self.copied[index].lease_at;

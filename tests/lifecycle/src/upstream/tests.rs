@@ -175,10 +175,12 @@ fn a_new_leader_begins_all_timers_anew() {
 }
 
 #[test]
-fn a_stale_watch_makes_healthy_nodes_unknown() {
+fn a_stale_watch_makes_healthy_nodes_unknown_once() {
     let faults = vec![
         (100, Change::StaleWatch(true)),
         (400, Change::StaleWatch(false)),
     ];
-    assert!(replay(800, 1, faults).live_unready >= 36_000);
+    // Not those that have posted their status since: there the write conflicts.
+    let unready = replay(800, 1, faults).live_unready;
+    assert!((24_000..=36_000).contains(&unready), "{unready}");
 }

@@ -73,11 +73,14 @@ fn a_loss_after_its_replacement_serves_costs_no_time() {
 }
 
 #[test]
-fn broken_replacements_never_end_a_loss() {
+fn broken_replacements_end_a_loss_when_they_are_mended() {
     let (mut workload, mut measure) = one(Owner::InPlaceSet);
     workload.is_broken = true;
     workload.lose(0, 5, &mut measure);
     workload.release(0, 8);
     start(&mut workload, 9, &mut measure);
     assert_eq!(measure.row().unreplaced, 1);
+    workload.is_broken = false;
+    workload.advance(1, 50, &mut measure);
+    assert_eq!(measure.row().replaced_max, Some(45));
 }
