@@ -121,8 +121,13 @@ impl Core {
                 memory.phase,
                 Phase::Suspect | Phase::ControlPlaneCut | Phase::KubeletDown
             );
-        if was_there && memory.lease == Lease::Stale {
+        // Or it was seen alive, its kubelet never in touch, and is lost again: a loss of its own.
+        let is_lost_again = verdict.is_lost() && memory.is_given_back;
+        if (was_there && memory.lease == Lease::Stale) || is_lost_again {
             memory.penalty.add_loss(now, &config.flapping);
+        }
+        if is_lost_again || verdict.is_connected() {
+            memory.is_given_back = false;
         }
         let case = view.case(name, node, memory, config);
         let phase = advance::next(&case, verdict);
@@ -169,10 +174,7 @@ impl Core {
                 memory.asked.clear();
                 memory.has_superseded = true;
                 step.cancelled.push(name.clone());
-                if !finding.verdict.is_connected() {
-                    // Seen alive without its kubelet in touch: the next loss would not be one from a node that was there.
-                    memory.penalty.add_loss(now, &self.desk.config.flapping);
-                }
+                memory.is_given_back = !finding.verdict.is_connected();
                 changes.push(Change::Cancelled);
             } else if finding.phase == Phase::Healthy {
                 memory.asked.clear();
