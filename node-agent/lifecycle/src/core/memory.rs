@@ -125,8 +125,8 @@ pub(super) struct Memory {
     pub(super) is_idle: bool,
     /// It may have Pods that were given up.
     pub(super) has_superseded: bool,
-    /// It was lost, was seen alive, and its kubelet is not in touch yet.
-    pub(super) is_given_back: bool,
+    /// It was lost, was seen alive then, and its kubelet is not in touch yet.
+    pub(super) given_back: Option<Moment>,
 }
 
 impl Memory {
@@ -160,7 +160,7 @@ impl Memory {
             is_escalated: false,
             is_idle: false,
             has_superseded: true,
-            is_given_back: false,
+            given_back: None,
         }
     }
 

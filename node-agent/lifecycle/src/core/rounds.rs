@@ -122,12 +122,12 @@ impl Core {
                 Phase::Suspect | Phase::ControlPlaneCut | Phase::KubeletDown
             );
         // Or it was seen alive, its kubelet never in touch, and is lost again: a loss of its own.
-        let is_lost_again = verdict.is_lost() && memory.is_given_back;
+        let is_lost_again = verdict.is_lost() && memory.given_back.is_some();
         if (was_there && memory.lease == Lease::Stale) || is_lost_again {
             memory.penalty.add_loss(now, &config.flapping);
         }
         if is_lost_again || verdict.is_connected() {
-            memory.is_given_back = false;
+            memory.given_back = None;
         }
         let case = view.case(name, node, memory, config);
         let phase = advance::next(&case, verdict);
@@ -174,7 +174,7 @@ impl Core {
                 memory.asked.clear();
                 memory.has_superseded = true;
                 step.cancelled.push(name.clone());
-                memory.is_given_back = !finding.verdict.is_connected();
+                memory.given_back = (!finding.verdict.is_connected()).then_some(now);
                 changes.push(Change::Cancelled);
             } else if finding.phase == Phase::Healthy {
                 memory.asked.clear();
