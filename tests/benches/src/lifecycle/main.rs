@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use tests_lifecycle::berth::Berth;
 use tests_lifecycle::replay::run;
 use tests_lifecycle::report::{HEAD, Pair, cells, misses, picture};
@@ -73,7 +73,18 @@ struct Run {
 }
 
 fn runs(plan: &Plan) -> Result<Vec<Run>> {
-    let mut runs: Vec<Run> = all(plan.size, plan.seed)
+    let traces = all(plan.size, plan.seed);
+    // Where nothing ran, no aim was missed.
+    if let Some(only) = &plan.only
+        && !traces.iter().any(|trace| only == trace.name)
+    {
+        let names: Vec<_> = traces.iter().map(|trace| trace.name).collect();
+        bail!(
+            "there is no trace {only:?}; name one of {}",
+            names.join(", ")
+        );
+    }
+    let mut runs: Vec<Run> = traces
         .into_iter()
         .filter(|trace| plan.only.as_ref().is_none_or(|only| only == trace.name))
         .map(|trace| Run {
@@ -179,5 +190,12 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Plan> {
             _ => bail!(USAGE),
         }
     }
+    let Size {
+        racks, nodes, pods, ..
+    } = plan.size;
+    ensure!(
+        plan.threads > 0 && racks > 0 && nodes > 0 && pods > 0,
+        "--threads, --racks, --nodes and --pods are at least 1"
+    );
     Ok(plan)
 }
