@@ -15,7 +15,7 @@ use ipamd_daemon::http::{HttpContent, HttpServer};
 use ipamd_daemon::readiness::{Readiness, ReadinessWatch, Ready};
 use ipamd_daemon::signal::spawn_signals;
 use ipamd_daemon::{Tasks, chain};
-use kube::{Client, Config};
+use kube::Config;
 use node_agent_controllers::{Controllers, spawn_controllers};
 use node_agent_cri::Runtime;
 use tracing::{debug, error, info, warn};
@@ -92,7 +92,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
     let kubeconfig = args.api.kubeconfig.as_deref();
     let config = api_config(kubeconfig, API_DEADLINE).await?;
     log_start(args, &config, &boot_id);
-    let client = Client::try_from(config).context("making a client of the API server")?;
+    let client = ipamd_api::client(config).context("making a client of the API server")?;
     let readiness = Arc::new(Readiness::new("the first report is not written yet"));
     let watch = readiness.watch();
     let place = Place {
@@ -100,7 +100,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         node: args.node.clone(),
     };
     let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
-    let watching = Client::try_from(config).context("making a client of the API server")?;
+    let watching = ipamd_api::client(config).context("making a client of the API server")?;
     let runtime = Runtime::new(args.roots.runtime.clone());
     let pods = spawn_pods(tasks, watching.clone(), &args.node);
     let pulse = Pulse::default();
@@ -160,7 +160,7 @@ async fn host_controllers(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Resu
         api = %config.cluster_url,
         "starting the controllers"
     );
-    let client = Client::try_from(config).context("making a client of the API server")?;
+    let client = ipamd_api::client(config).context("making a client of the API server")?;
     let readiness = Arc::new(Readiness::new("the Lease was not read yet"));
     let watch = readiness.watch();
     let controllers = Controllers {
@@ -168,8 +168,10 @@ async fn host_controllers(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Resu
         namespace: api.namespace.clone(),
         rack_label: api.rack_label.clone(),
         node: args.node.clone(),
+        archive: args.decision_archive.clone(),
         readiness,
         metrics: metrics.controllers.clone(),
+        node_collector: metrics.node_collector.clone(),
     };
     spawn_controllers(tasks, controllers);
     Ok(watch)

@@ -46,6 +46,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) restart: RestartArgs,
 
+    /// File to which the controllers' leader appends every decision about a node, a line of JSON each: what the API keeps no more is
+    /// there. Set aside as FILE.1 at 64 MiB; default: nowhere
+    #[arg(long, value_name = "FILE", env = "BERTH_AGENT_DECISION_ARCHIVE")]
+    pub(crate) decision_archive: Option<PathBuf>,
+
     /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere; default: port 9422 of the
     /// loopback, 9423 for the controllers alone
     #[arg(

@@ -1,6 +1,6 @@
 //! The agent's figures. Names begin with `berth_agent_`; labels are closed sets.
 
-use node_agent_controllers::ControllersMetrics;
+use node_agent_controllers::{ControllersMetrics, NodeCollector};
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +31,8 @@ pub(crate) struct Metrics {
     pub(crate) containers: ContainerMetrics,
     /// Leadership, passes and writes.
     pub(crate) controllers: ControllersMetrics,
+    /// What Kubernetes' own node lifecycle would tell of nodes.
+    pub(crate) node_collector: NodeCollector,
 }
 
 impl Metrics {
@@ -45,6 +47,7 @@ impl Metrics {
         let restarts = RestartMetrics::register(own);
         let containers = ContainerMetrics::register(own);
         let controllers = ControllersMetrics::register(own);
+        let node_collector = NodeCollector::register(&mut registry);
         Self {
             registry,
             health,
@@ -52,6 +55,7 @@ impl Metrics {
             restarts,
             containers,
             controllers,
+            node_collector,
         }
     }
 }

@@ -244,6 +244,43 @@ fn mark(api: &ControlPlane, address: &str, name: &str) {
     kubectl(api, &words);
 }
 
+/// A kubelet that does nothing but renew its Lease.
+fn renew(api: &ControlPlane, node: &str) -> Process {
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": node, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": node},
+    });
+    api.apply(&lease.to_string()).unwrap();
+    let command = api.kubectl_command(&api.kubeconfig());
+    let words = command.get_args().map(|word| word.to_string_lossy());
+    let words: Vec<_> = words.skip_while(|word| word != "--").skip(1).collect();
+    let kubectl = words.join(" ");
+    let patch = format!("{kubectl} patch lease {node} -n kube-node-lease --type=merge -p");
+    let script = format!(
+        r#"while :; do {patch} "{{\"spec\":{{\"leaseTransitions\":$((n=n+1))}}}}"; sleep 3; done"#
+    );
+    let name = format!("kubelet-of-{node}");
+    api.machine()
+        .spawn(&name, &["bash", "-c", &script])
+        .unwrap()
+}
+
+/// Waits until people are told why a node's addresses are not given away.
+fn wait_refused(api: &ControlPlane, controllers: &Process, node: &str) {
+    let words = ["get", "events", "-n", "default", "-o", "json"];
+    wait("the refusal being told", &[controllers], || {
+        let events: Value = serde_json::from_str(&kubectl(api, &words)).unwrap();
+        let events = events["items"].as_array().unwrap();
+        let told = events.iter().find(|event| {
+            event["reason"] == "FenceRefused" && event["involvedObject"]["name"] == node
+        });
+        let told = told.ok_or_else(|| Pending::because(events.len()))?;
+        let words = told["message"].as_str().unwrap_or_default();
+        assert!(words.contains("its kubelet renews its Lease"), "{words}");
+        Ok(())
+    });
+}
+
 /// Four nodes with idle, held and attached claims.
 fn nodes_with_claims(api: &ControlPlane) {
     for node in ["n1", "n2", "n3", "n4"] {
@@ -299,7 +336,9 @@ fn claims_of_a_node_that_is_gone_are_marked_and_go_when_nobody_wants_them() {
     add_node(&api, "n2");
     let key = "node.kubernetes.io/out-of-service";
     let (taint, untaint) = (format!("{key}=nodeshutdown:NoExecute"), format!("{key}-"));
-    kubectl(&api, &["taint", "node", "n3", &taint]);
+    // n4 is said to be shut down too, and its kubelet lives. Nobody ever saw anything of n3's.
+    let kubelet = renew(&api, "n4");
+    kubectl(&api, &["taint", "node", "n3", "n4", &taint]);
     let marked = |address, words| wait_mark(&api, &controllers, address, "fenced", words);
     marked("10.20.1.120", key);
     for address in ["10.20.1.110", "10.20.1.111"] {
@@ -324,6 +363,9 @@ fn claims_of_a_node_that_is_gone_are_marked_and_go_when_nobody_wants_them() {
         uid.as_str()
     );
     assert_left(&api);
+    wait_refused(&api, &controllers, "n4");
+    assert_left(&api);
+    drop(kubelet);
     wait_claimed(&api, &controllers, 5);
     let metrics = place.answers(&api, "/metrics");
     for line in [

@@ -19,17 +19,29 @@ const DELETE: &str =
     "the controllers delete Pods whose controller (ownerReferences) is an InPlaceSet";
 const SPEC: &str = "the controllers change the specification of Pods of InPlaceSets, of no others";
 const OWNERS: &str = "the controllers make an InPlaceSet the controller of a Pod that has none";
-const LABELS: &str = "the controllers change labels of Pods of InPlaceSets, of no others";
+const LABELS: &str =
+    "the controllers change labels of Pods of InPlaceSets, and of others pod-template-hash alone";
+const RELEASED: &str =
+    "the controllers take pod-template-hash off a Pod while they write what it was";
 const ANNOTATIONS: &str =
     "the controllers change annotations that begin with berth.dev/, no others";
 const FINALIZERS: &str = "the controllers put on finalizers that it names";
-const STATUS: &str = "the controllers write the status of Pods of InPlaceSets, of no others";
+const STATUS: &str =
+    "the controllers write berth.dev/ServiceReady of Pods of InPlaceSets, of no others";
 const CONDITIONS: &str = "of a Pod's status the controllers write conditions, nothing else";
 const GATE_ONLY: &str =
-    "of a Pod's conditions the controllers write berth.dev/ServiceReady, no other";
+    "of a Pod's conditions the controllers write berth.dev/ServiceReady, and Ready=False of one";
 const WITH_STATUS: &str = "with a Pod's status the controllers change no label and no finalizer";
+const NODE_SPEC: &str = "of a Node's specification the controllers write taints, nothing else";
+const TAINTS: &str = "the controllers put on the taints berth.dev/cordon";
+const TAKES: &str = "the controllers take off the taints that they put on";
+const NODE_LABELS: &str = "the controllers change no label of a Node";
+const NODE_NOTES: &str = "of a Node's annotations the controllers write those that begin with";
 const OWNED: &str = "whose controller (ownerReferences) is an InPlaceSet, no others";
 
+const NODE: &str = "/api/v1/nodes/n1";
+/// An operator has taken it out of service.
+const OFF: &str = "/api/v1/nodes/n2";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 /// Of the set, on n2.
 const OWN: &str = "/api/v1/namespaces/default/pods/shop-0";
@@ -41,6 +53,7 @@ const REVISIONS: &str = "/apis/apps/v1/namespaces/default/controllerrevisions";
 const SETS: &str = "/apis/berth.dev/v1alpha1/namespaces/default/inplacesets";
 const RESTARTS: &str = "/apis/berth.dev/v1alpha1/namespaces/default/containerrestarts";
 const PULLS: &str = "/apis/berth.dev/v1alpha1/namespaces/berth-system/imagepulls";
+const FREEZES: &str = "/apis/berth.dev/v1alpha1/namespaces/berth-system/lifecyclefreezes";
 const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/berth-system/leases/berth-controllers";
 const SECRETS: &str = "/api/v1/namespaces/berth-system/secrets";
 const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
@@ -453,13 +466,7 @@ fn parts() -> Vec<Row> {
             gate(),
             Some(STATUS),
         ),
-        row(
-            "eviction",
-            "POST",
-            &format!("{OWN}/eviction"),
-            evict,
-            Some(FORBIDDEN),
-        ),
+        row("eviction", "POST", &format!("{OWN}/eviction"), evict, None),
         row(
             "binding",
             "POST",
@@ -635,9 +642,9 @@ fn others() -> Vec<Row> {
         row(
             "a Node",
             "merge",
-            "/api/v1/nodes/n1",
+            NODE,
             json!({"spec": {"unschedulable": true}}),
-            Some(FORBIDDEN),
+            Some(NODE_SPEC),
         ),
         row(
             "leadership",
@@ -684,6 +691,204 @@ fn others() -> Vec<Row> {
     ]
 }
 
+/// What the node lifecycle writes.
+#[expect(clippy::too_many_lines, reason = "one table")]
+fn lifecycle() -> Vec<Row> {
+    // The first is admission's, on every new Node.
+    let taints = |key: &str, value: &str, effect: &str| {
+        json!({"spec": {"taints": [
+            {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"},
+            {"key": key, "value": value, "effect": effect},
+        ]}})
+    };
+    let released = |annotation: &str| {
+        metadata(&json!({
+            "labels": {"pod-template-hash": null}, "annotations": {"berth.dev/released-labels": annotation},
+        }))
+    };
+    let lost = |status: &str, reason: &str| json!({"status": {"conditions": [{"type": "Ready", "status": status, "reason": reason}]}});
+    let status = format!("{FOREIGN}/status");
+    let out = "node.kubernetes.io/out-of-service";
+    vec![
+        row(
+            "our taint",
+            "merge",
+            NODE,
+            taints("berth.dev/cordon", "", "NoSchedule"),
+            None,
+        ),
+        row(
+            "our taint as a sentence",
+            "merge",
+            NODE,
+            taints("berth.dev/cordon", "", "NoExecute"),
+            Some(TAINTS),
+        ),
+        row(
+            "fenced by us",
+            "merge",
+            NODE,
+            taints(out, "berth", "NoExecute"),
+            None,
+        ),
+        row(
+            "fenced in an operator's name",
+            "merge",
+            NODE,
+            taints(out, "nodeshutdown", "NoExecute"),
+            Some(TAINTS),
+        ),
+        row(
+            "a sentence of upstream's",
+            "merge",
+            NODE,
+            taints("node.kubernetes.io/unreachable", "", "NoExecute"),
+            Some(TAINTS),
+        ),
+        row(
+            "a state, without the rights of replace",
+            "merge",
+            NODE,
+            taints("node.kubernetes.io/unreachable", "", "NoSchedule"),
+            Some(TAINTS),
+        ),
+        row(
+            "an operator's taint taken off",
+            "merge",
+            OFF,
+            json!({"spec": {"taints": null}}),
+            Some(TAKES),
+        ),
+        row(
+            "a Node's label",
+            "merge",
+            NODE,
+            metadata(&json!({"labels": {"topology.berth.dev/rack": "b"}})),
+            Some(NODE_LABELS),
+        ),
+        row(
+            "a note of ours",
+            "merge",
+            NODE,
+            metadata(&json!({"annotations": {"berth.dev/term": "3"}})),
+            None,
+        ),
+        row(
+            "the proof that it is off",
+            "merge",
+            NODE,
+            metadata(&json!({"annotations": {"berth.dev/fenced-by": "poweroff"}})),
+            Some(NODE_NOTES),
+        ),
+        row(
+            "somebody's note",
+            "merge",
+            NODE,
+            metadata(&json!({"annotations": {"example.com/note": "x"}})),
+            Some(NODE_NOTES),
+        ),
+        row("a Node gone", "DELETE", NODE, Value::Null, Some(FORBIDDEN)),
+        row(
+            "what kubelet says",
+            "strategic",
+            &format!("{NODE}/status"),
+            lost("Unknown", "NodeStatusUnknown"),
+            Some(FORBIDDEN),
+        ),
+        row(
+            "a foreign Pod deleted, whichever it is by now",
+            "DELETE",
+            FOREIGN,
+            json!({"apiVersion": "v1", "kind": "DeleteOptions"}),
+            Some(DELETE),
+        ),
+        row(
+            "a foreign Pod deleted that is another one by now",
+            "DELETE",
+            FOREIGN,
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": "u", "resourceVersion": "1"}}),
+            Some("does not match the UID"),
+        ),
+        row(
+            "soft-evicted, and what was taken off is written",
+            "merge",
+            FOREIGN,
+            released(r#"{"pod-template-hash":"h7"}"#),
+            None,
+        ),
+        row(
+            "soft-evicted, and it is not",
+            "merge",
+            FOREIGN,
+            released("{}"),
+            Some(RELEASED),
+        ),
+        row(
+            "given another hash",
+            "merge",
+            FOREIGN,
+            metadata(&json!({"labels": {"pod-template-hash": "h8"}})),
+            Some(RELEASED),
+        ),
+        row(
+            "no traffic",
+            "strategic",
+            &status,
+            lost("False", "NodeLost"),
+            None,
+        ),
+        row(
+            "no traffic for another reason",
+            "strategic",
+            &status,
+            lost("False", "Other"),
+            Some(GATE_ONLY),
+        ),
+        row(
+            "traffic",
+            "strategic",
+            &status,
+            lost("True", "NodeLost"),
+            Some(GATE_ONLY),
+        ),
+        row(
+            "a freeze without an end taken away",
+            "DELETE",
+            &format!("{FREEZES}/for-ever"),
+            Value::Null,
+            Some("the controllers delete freezes that have an end"),
+        ),
+        row(
+            "one that has an end",
+            "DELETE",
+            &format!("{FREEZES}/for-now"),
+            Value::Null,
+            None,
+        ),
+        row(
+            "the nodes of a rack in a freeze's status",
+            "merge",
+            &format!("{FREEZES}/for-now/status"),
+            json!({"status": {"nodes": ["n1"]}}),
+            None,
+        ),
+        row(
+            "a freeze made longer",
+            "merge",
+            &format!("{FREEZES}/for-now"),
+            json!({"spec": {"expiryTime": null}}),
+            Some(FORBIDDEN),
+        ),
+        row(
+            "a policy",
+            "POST",
+            "/apis/berth.dev/v1alpha1/namespaces/berth-system/lifecyclepolicies",
+            json!({"apiVersion": "berth.dev/v1alpha1", "kind": "LifecyclePolicy", "metadata": {"name": "default"}, "spec": {}}),
+            Some(FORBIDDEN),
+        ),
+    ]
+}
+
 /// Reads that are the controllers' and no node's.
 fn reads() -> Vec<Row> {
     let read = |case, path: &str| row(case, "GET", path, Value::Null, None);
@@ -697,6 +902,7 @@ fn reads() -> Vec<Row> {
 }
 
 /// Sets, Pods and revisions, made by somebody who is bound by no policy of ours.
+#[expect(clippy::too_many_lines, reason = "what is there, one after the other")]
 fn world() -> ApiServer {
     let api = installed("api_controllers_rights");
     for node in ["n1", "n2"] {
@@ -718,6 +924,7 @@ fn world() -> ApiServer {
     );
     let mut web = pod("web-0", "n2", &owner("apps/v1", "ReplicaSet", true));
     web["metadata"]["finalizers"] = json!(["example.com/keep", "protection.berth.dev/dns"]);
+    web["metadata"]["labels"]["pod-template-hash"] = "h7".into();
     web["metadata"]["annotations"]["berth.dev/protections"] =
         r#"["protection.berth.dev/dns", "protection.berth.dev/endpoints"]"#.into();
     let lease = json!({
@@ -730,6 +937,20 @@ fn world() -> ApiServer {
     });
     let mut pull = pull();
     pull["metadata"]["namespace"] = "berth-system".into();
+    let off = [
+        "taint",
+        "node",
+        "n2",
+        "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute",
+    ];
+    kubectl(&api, &off);
+    let freeze = |name: &str, end: Value| {
+        json!({
+            "apiVersion": "berth.dev/v1alpha1", "kind": "LifecycleFreeze",
+            "metadata": {"name": name, "namespace": "berth-system"},
+            "spec": {"scope": {"application": {"namespace": "elsewhere", "name": "x"}}, "reason": "a test", "by": "ann", "expiryTime": end},
+        })
+    };
     for object in [
         pod("shop-0", "n2", &ours()),
         web,
@@ -742,6 +963,8 @@ fn world() -> ApiServer {
         lease,
         health,
         pull,
+        freeze("for-ever", Value::Null),
+        freeze("for-now", "2027-01-01T00:00:00Z".into()),
     ] {
         let made = wait_patiently("an object being taken", DEADLINE, || {
             let made = api.apply(&object.to_string());
@@ -772,7 +995,8 @@ fn the_controllers_write_what_is_of_inplacesets_and_a_nodes_token_nothing_of_it(
             (words.contains(POLICED), words)
         });
     }
-    let writes: Vec<_> = [pods, parts, others].into_iter().flatten().collect();
+    let writes = [pods, parts, others, lifecycle()];
+    let writes: Vec<_> = writes.into_iter().flatten().collect();
     let reads = reads();
     for row in writes.iter().chain(&reads) {
         judge(&api, &controllers, row);

@@ -11,6 +11,7 @@ mod life;
 mod middle;
 mod record;
 mod rig;
+mod soft;
 mod stale;
 
 use serde_json::{Value, json};

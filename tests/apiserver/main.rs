@@ -17,6 +17,10 @@ mod controllers_rights;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod duties;
+#[cfg(test)]
+mod freeze;
+#[cfg(test)]
 mod image_pull;
 #[cfg(test)]
 mod in_place_set;

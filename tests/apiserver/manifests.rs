@@ -14,6 +14,9 @@ const WHOLE: [&str; 4] = ["one-rack", "two-racks", "two-networks", "standalone"]
 /// What is no install but takes one away from a node.
 const UNINSTALL: &str = "uninstall";
 
+/// What is laid over an install of one's own.
+const COMPONENTS: [&str; 2] = ["guard", "replace"];
+
 /// The objects of an answer of `kubectl apply` and what became of each.
 fn changed(said: &str) -> Vec<&str> {
     let lines = said.lines().filter(|line| !line.is_empty());
@@ -48,6 +51,7 @@ fn install_and_every_overlay_apply_without_a_warning_and_again_without_a_change(
     folders.sort();
     let mut known = WHOLE.to_vec();
     known.push(UNINSTALL);
+    known.extend(COMPONENTS);
     known.sort_unstable();
     assert_eq!(folders, known, "an overlay that is not tried");
 
@@ -60,6 +64,9 @@ fn install_and_every_overlay_apply_without_a_warning_and_again_without_a_change(
     }
     let made = kubectl(&api, &["get", "pools", "-A", "-o", "name"]);
     assert_eq!(made.lines().count(), 5, "{made}");
+    for name in COMPONENTS {
+        apply(&api, &overlay(name));
+    }
     apply(&api, &overlay(UNINSTALL));
 }
 

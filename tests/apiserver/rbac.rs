@@ -25,6 +25,7 @@ fn with_everybody(own: &[&str]) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn each_process_has_the_rights_that_are_listed_and_no_other() {
     let api = installed("api_rights");
     add_node(&api, "n1");
@@ -54,9 +55,11 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
         "inplacesets.berth.dev/finalizers: update",
         "inplacesets.berth.dev/status: patch",
         "inplacesets.berth.dev: get list watch",
-        "nodes: get list watch",
+        "nodes: get list watch patch",
+        "pods/eviction: create",
         "pods/status: patch",
         "pods: get list watch create patch delete",
+        "replicasets.apps: get list watch",
         "statefulsets.apps/scale: get",
         "statefulsets.apps: get list watch",
     ];
@@ -64,7 +67,12 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
         "claims.berth.dev: get list watch update patch delete fence release",
         "imagepulls.berth.dev: get list watch create patch",
         "leases.coordination.k8s.io berth-controllers: get update patch",
-        "leases.coordination.k8s.io: get create",
+        "leases.coordination.k8s.io: get list watch create",
+        "lifecyclefreezes.berth.dev/status: patch",
+        "lifecyclefreezes.berth.dev: get list watch delete",
+        "lifecyclepolicies.berth.dev/status: patch",
+        "lifecyclepolicies.berth.dev: get list watch",
+        "nodedecisions.berth.dev: get list watch create delete",
         "nodehealths.berth.dev: list watch patch",
         "pools.berth.dev/status: update patch",
         "pools.berth.dev: list watch",
@@ -74,6 +82,10 @@ fn each_process_has_the_rights_that_are_listed_and_no_other() {
     for (namespace, own) in [
         ("default", &[][..]),
         (NAMESPACE, &here[..]),
+        (
+            "kube-node-lease",
+            &["leases.coordination.k8s.io: get list watch"],
+        ),
         ("kube-system", &[]),
     ] {
         let all = [&everywhere[..], own].concat();

@@ -31,6 +31,9 @@ pub(crate) fn defined(name: &str) -> ApiServer {
         "containerrestarts",
         "imagepulls",
         "inplacesets",
+        "lifecyclefreezes",
+        "lifecyclepolicies",
+        "nodedecisions",
         "nodehealths",
         "pools",
     ] {

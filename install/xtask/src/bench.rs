@@ -29,6 +29,8 @@ pub(crate) enum Bench {
     Release,
     /// What upstream's rule about nodes and Berth's do in each of some twenty faults, in virtual time: a table and a picture
     Lifecycle,
+    /// The node lifecycle beside a real API server with thousands of nodes' Leases and reports at the real rates: a step, memory, writes
+    LifecycleLoad,
 }
 
 /// What to measure.
@@ -54,7 +56,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Cluster => cluster(args, "bench-cluster"),
         Bench::Agent => cluster(args, "bench-agent"),
         Bench::Restart => cluster(args, "bench-restart"),
-        Bench::Release => release(args),
+        Bench::Release => beside_api_server(args, "bench-release"),
+        Bench::LifecycleLoad => beside_api_server(args, "bench-lifecycle-load"),
         Bench::Lifecycle => lifecycle(args),
     }
 }
@@ -69,12 +72,12 @@ fn cni(args: &BenchArgs) -> Result<()> {
 }
 
 /// An API server, and no node.
-fn release(args: &BenchArgs) -> Result<()> {
+fn beside_api_server(args: &BenchArgs, name: &str) -> Result<()> {
     packages::ensure(&[packages::BUILD, packages::WORLD])?;
     let workspace = Workspace::find()?;
     let kubernetes = programs::kubernetes(&workspace)?;
     let bin_dir = product(&workspace, args.profile)?;
-    let program = program(&workspace, args.profile, "bench-release")?;
+    let program = program(&workspace, args.profile, name)?;
     let mut command = in_namespaces(&workspace, &program, &bin_dir)?;
     command
         .args(&args.rest)

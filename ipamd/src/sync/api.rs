@@ -89,7 +89,7 @@ impl Access {
         config.reset_reader_on_write = true;
         let server = config.cluster_url.to_string();
         let server = server.trim_end_matches('/').to_owned();
-        match Client::try_from(config) {
+        match ipamd_api::client(config) {
             Ok(client) => Ok(Connection {
                 client,
                 server: server.into(),

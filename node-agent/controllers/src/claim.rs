@@ -6,9 +6,11 @@
 
 mod decide;
 mod fence;
+mod life;
 mod owner;
 mod patience;
 mod plan;
+mod refusal;
 mod view;
 
 use std::time::{Duration, Instant};
@@ -21,6 +23,7 @@ use proto_crd::names;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
+use crate::heartbeats::{HeartbeatsHandle, KUBELETS_NAMESPACE};
 use crate::metrics::{Controller, ControllersMetrics, PassResult};
 use crate::read::{ReadError, Reader};
 use crate::reign::Reign;
@@ -28,7 +31,8 @@ use crate::world::WorldHandle;
 use crate::write::{Basis, WriteError, WriteKind, Writer};
 use decide::Deed;
 use owner::OwnerKind;
-use plan::{Live, Memory, Moment, Plan};
+use plan::{Live, Memory, Moment, Plan, Refused};
+use refusal::Told;
 pub(crate) use view::ClaimView;
 
 /// From one pass to the next at least: a hundred thousand claims are looked at in a tenth of a second.
@@ -43,7 +47,10 @@ pub(crate) struct Claims {
     pub(crate) reader: Reader,
     pub(crate) writer: Writer,
     pub(crate) world: WorldHandle,
+    pub(crate) heartbeats: HeartbeatsHandle,
     pub(crate) namespace: String,
+    /// Who tells in Events.
+    pub(crate) instance: String,
     pub(crate) metrics: ControllersMetrics,
 }
 
@@ -69,6 +76,7 @@ impl Claims {
         let mut memory = Memory::default();
         let mut changes = self.world.changes();
         let mut is_told = false;
+        let mut told = Told::default();
         while reign.goes_on() {
             let began = Instant::now();
             changes.mark_unchanged();
@@ -76,13 +84,14 @@ impl Claims {
                 let world = self.world.lock();
                 let is_complete = world.is_complete();
                 let plan = if is_complete {
-                    memory.plan(&world, Moment::now())
+                    memory.plan(&world, &self.heartbeats.lock(), Moment::now())
                 } else {
                     Plan::default()
                 };
                 (is_complete, plan)
             };
             let outcome = self.apply(plan.deeds, &memory, &reign).await;
+            self.tell(&mut told, plan.refused, &reign).await;
             let result = match &outcome {
                 Ok(()) => PassResult::done,
                 Err(_) => PassResult::failed,
@@ -129,7 +138,10 @@ impl Claims {
                 Some(Err(error)) => return Err(PassError::Read(error)),
                 Some(Ok(())) => {}
             }
-            let confirmed = memory.confirm(&claim, &self.world.lock(), &live, Moment::now());
+            let confirmed = {
+                let (world, heartbeats) = (self.world.lock(), self.heartbeats.lock());
+                memory.confirm(&claim, &world, (&heartbeats, &live), Moment::now())
+            };
             if confirmed.as_ref() != Some(&deed) {
                 continue;
             }
@@ -155,6 +167,12 @@ impl Claims {
         );
         if is_of_node && !live.nodes.contains_key(&claim.node) {
             let node = self.reader.node(&claim.node).await?;
+            if node
+                .as_ref()
+                .is_some_and(|node| fence::is_said(&node.marks.fence))
+            {
+                self.ask_life(&claim.node).await?;
+            }
             live.nodes.insert(claim.node.clone(), node);
         }
         let is_of_owner = matches!(
@@ -183,6 +201,48 @@ impl Claims {
             live.pods.insert(key, has_pod);
         }
         Ok(())
+    }
+
+    /// Reads both Leases of a node: a watch may be behind.
+    async fn ask_life(&self, node: &str) -> Result<(), ReadError> {
+        for namespace in [KUBELETS_NAMESPACE, self.namespace.as_str()] {
+            let lease = self.reader.lease_version(namespace, node).await?;
+            let now = Instant::now();
+            let mut heartbeats = self.heartbeats.lock();
+            let beats = if namespace == KUBELETS_NAMESPACE {
+                &mut heartbeats.kubelets
+            } else {
+                &mut heartbeats.agents
+            };
+            beats.saw(node, lease.as_deref(), now);
+        }
+        Ok(())
+    }
+
+    /// Tells people on the Node that its addresses are not given away.
+    async fn tell(&self, told: &mut Told, refused: Vec<Refused>, reign: &Reign) {
+        for refused in refused {
+            if !reign.goes_on() || !told.may(&refused.node, Instant::now()) {
+                continue;
+            }
+            let node = refused.node.as_str();
+            let why = refused.sign.words();
+            warn!(
+                node,
+                why, "said to be fenced, and lives: no claim of its is marked"
+            );
+            let event = refusal::event(&refused, &self.instance, Timestamp::now());
+            let term = reign.term();
+            let told = self
+                .writer
+                .create(term, WriteKind::Event, refusal::NAMESPACE, &event);
+            // One of that name says the same.
+            if let Err(error) = told.await
+                && !error.is_overtaken()
+            {
+                warn!(node, error = %chain(&error), "Event not written");
+            }
+        }
     }
 
     async fn write(

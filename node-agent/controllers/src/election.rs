@@ -24,7 +24,8 @@ use tracing::{info, warn};
 
 use crate::metrics::ControllersMetrics;
 use crate::term::Term;
-use plan::{Candidate, LEASE, Seen, Step, TERM};
+pub(crate) use plan::TERM;
+use plan::{Candidate, LEASE, Seen, Step};
 
 /// From one look at the Lease to the next. A Lease that is given up is taken within so long: a hand-over takes two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(800);

@@ -378,13 +378,13 @@ impl FleetWatch {
         let pods = watcher(Api::<LeanPod>::all(self.client.clone()), config());
         let slices = watcher(Api::<LeanSlice>::all(self.client.clone()), config());
         let take_pod = |event: Event<LeanPod>| {
-            let event = kept(event, |pod| (pod.key(), Arc::new(pod.trimmed())));
+            let event = kept(&event, |pod| (pod.key(), Arc::new(pod.trimmed())));
             if let Some(event) = sifted(event, |pod| pod.is_of_interest()) {
                 self.note(|fleet| fleet.take_pod(event));
             }
         };
         let take_slice = |event: Event<LeanSlice>| {
-            let event = kept(event, |slice| {
+            let event = kept(&event, |slice| {
                 let key = (slice.namespace().unwrap_or_default(), slice.name_any());
                 (key, Arc::new(slice.into()))
             });

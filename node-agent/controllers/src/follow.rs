@@ -56,13 +56,13 @@ pub(crate) async fn follow<T>(
 }
 
 /// An event about what is kept of an object.
-pub(crate) fn kept<T, K, V>(event: Event<T>, keep: impl Fn(&T) -> (K, V)) -> Event<(K, V)> {
+pub(crate) fn kept<T, K, V>(event: &Event<T>, keep: impl Fn(&T) -> (K, V)) -> Event<(K, V)> {
     match event {
         Event::Init => Event::Init,
         Event::InitDone => Event::InitDone,
-        Event::InitApply(object) => Event::InitApply(keep(&object)),
-        Event::Apply(object) => Event::Apply(keep(&object)),
-        Event::Delete(object) => Event::Delete(keep(&object)),
+        Event::InitApply(object) => Event::InitApply(keep(object)),
+        Event::Apply(object) => Event::Apply(keep(object)),
+        Event::Delete(object) => Event::Delete(keep(object)),
     }
 }
 

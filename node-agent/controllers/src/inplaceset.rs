@@ -6,9 +6,12 @@
 mod body;
 mod carry;
 mod lean;
+mod leftovers;
 mod look;
 mod nodes;
+mod orphans;
 mod queue;
+mod racks;
 mod statuses;
 mod stock;
 mod tell;
@@ -28,9 +31,10 @@ use crate::fleet::FleetHandle;
 use crate::metrics::{Controller, ControllersMetrics, PassResult};
 use crate::read::{ReadError, Reader};
 use crate::reign::Reign;
-use crate::world::Key;
+use crate::world::{Key, WorldHandle};
 use crate::write::{WriteError, Writer};
 use carry::{DeedError, Outcome};
+use leftovers::Leftovers;
 use look::Memory;
 use nodes::Nodes;
 use queue::Queue;
@@ -54,8 +58,11 @@ pub(crate) struct InPlaceSets {
     pub(crate) client: Client,
     pub(crate) writer: Writer,
     pub(crate) fleet: FleetHandle,
+    pub(crate) world: WorldHandle,
     /// Where Berth's own objects are.
     pub(crate) namespace: String,
+    /// Label of a Node: its rack.
+    pub(crate) rack_label: String,
     /// Who tells in Events.
     pub(crate) instance: String,
     pub(crate) metrics: ControllersMetrics,
@@ -80,15 +87,19 @@ struct Work {
     reader: Reader,
     writer: Writer,
     fleet: FleetHandle,
+    /// Looked at for where replacements go, and waited for by nobody.
+    world: WorldHandle,
     stock: StockHandle,
     nodes: Nodes,
     namespace: String,
+    rack_label: String,
     instance: String,
     metrics: ControllersMetrics,
     queue: Mutex<Queue>,
     /// Something is in the queue that was not.
     queued: Notify,
     memory: Mutex<Memory>,
+    leftovers: Mutex<Leftovers>,
     told: Mutex<Told>,
     statuses: Mutex<Statuses>,
     turns: Arc<Semaphore>,
@@ -109,13 +120,16 @@ impl InPlaceSets {
             reader,
             writer: self.writer,
             fleet: self.fleet,
+            world: self.world,
             stock,
             namespace: self.namespace,
+            rack_label: self.rack_label,
             instance: self.instance,
             metrics: self.metrics,
             queue: Mutex::default(),
             queued: Notify::new(),
             memory: Mutex::default(),
+            leftovers: Mutex::default(),
             told: Mutex::default(),
             statuses: Mutex::default(),
             turns: Arc::new(Semaphore::new(DEEDS)),
@@ -277,6 +291,7 @@ impl Work {
         let began = Instant::now();
         let planned = plan(&look.set, &look.pods, &look.surroundings, look::now());
         let took = took + began.elapsed();
+        lock(&this.memory).detached(key, &planned.detached, began);
         if !planned.deeds.is_empty() {
             debug!(
                 namespace = key.0,

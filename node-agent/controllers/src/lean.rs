@@ -4,13 +4,18 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::Node;
-use kube::Resource;
 use kube::core::ObjectMeta;
+use kube::{Resource, ResourceExt as _};
+use node_agent_lifecycle::fencing::FenceMarks;
 use proto_crd::in_place_set::InPlaceSet;
 use proto_crd::names;
-use proto_crd::node_health::NodeHealth;
-use proto_crd::peer::Peer;
+use proto_crd::node_health::{Decision, NodeHealth, SignalState};
+use proto_crd::peer::{Peer, PeerState, VoteState};
+use proto_crd::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// Label of a Node: what fails together above its rack.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// A Node as it is read: metadata alone would leave out the taints.
 #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
@@ -29,9 +34,20 @@ struct LeanNodeSpec {
     taints: Vec<LeanTaint>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct LeanTaint {
-    key: String,
+/// A taint of a Node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeanTaint {
+    /// Which.
+    pub(crate) key: String,
+    /// Of which value.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) value: String,
+    /// What it does.
+    #[serde(default)]
+    pub(crate) effect: String,
+    /// Since when, as it is written.
+    #[serde(default, rename = "timeAdded", skip_serializing_if = "Option::is_none")]
+    pub(crate) time_added: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -56,6 +72,11 @@ pub(crate) struct Home {
 }
 
 impl LeanNode {
+    /// Its taints.
+    pub(crate) fn taints(&self) -> &[LeanTaint] {
+        &self.spec.taints
+    }
+
     /// Where it stands, by this label; nowhere, where rack or address are not known or nothing of Berth's runs there.
     pub(crate) fn home(&self, rack_label: &str) -> Option<Home> {
         let labels = self.metadata.labels.as_ref()?;
@@ -72,37 +93,127 @@ impl LeanNode {
     }
 }
 
+/// What the node lifecycle, people and plug-ins have put on a Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct NodeMarks {
+    /// Our own taint.
+    pub(crate) is_cordoned: bool,
+    /// That it is fenced, and who says so.
+    pub(crate) fence: FenceMarks,
+    /// Until when people have said that it is down: RFC 3339, as it is written.
+    pub(crate) maintenance: Option<String>,
+    /// Its Pods were taken out of the endpoints by us.
+    pub(crate) is_withdrawn: bool,
+    /// Its zone.
+    pub(crate) zone: Option<String>,
+}
+
+impl From<&LeanNode> for NodeMarks {
+    fn from(node: &LeanNode) -> Self {
+        let annotation = |key| node.annotations().get(key).cloned();
+        let taints = node.spec.taints.iter();
+        let fences = taints.filter(|taint| taint.key == names::OUT_OF_SERVICE_TAINT);
+        let (ours, others): (Vec<_>, Vec<_>) =
+            fences.partition(|taint| taint.value == names::OUT_OF_SERVICE_BY_BERTH);
+        Self {
+            is_cordoned: node
+                .spec
+                .taints
+                .iter()
+                .any(|taint| taint.key == names::CORDON_TAINT),
+            fence: FenceMarks {
+                is_decided: !ours.is_empty(),
+                taint: others.first().map(|taint| taint.value.clone()),
+                fenced_by: annotation(names::FENCED_BY_ANNOTATION),
+            },
+            maintenance: annotation(names::MAINTENANCE_ANNOTATION),
+            is_withdrawn: annotation(names::ENDPOINTS_WITHDRAWN_ANNOTATION).is_some(),
+            zone: node.labels().get(ZONE_LABEL).cloned(),
+        }
+    }
+}
+
 /// A Node as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeView {
     /// Its UID.
     pub(crate) uid: String,
-    /// Somebody says that it is shut down and stays so.
-    pub(crate) is_out_of_service: bool,
     /// Where it stands; not filled in by reads of one Node.
     pub(crate) home: Option<Home>,
+    /// What was put on it.
+    pub(crate) marks: NodeMarks,
 }
 
 impl From<&LeanNode> for NodeView {
     fn from(node: &LeanNode) -> Self {
-        let taints = &node.spec.taints;
         Self {
             uid: node.metadata.uid.clone().unwrap_or_default(),
-            is_out_of_service: taints
-                .iter()
-                .any(|taint| taint.key == names::OUT_OF_SERVICE_TAINT),
             home: None,
+            marks: node.into(),
         }
     }
 }
 
-/// A `NodeHealth` as it is read: not its status, which changes all the time.
+/// A `NodeHealth` as it is read.
 #[derive(Resource, Clone, Debug, Serialize, Deserialize)]
 #[resource(inherit = NodeHealth)]
 pub(crate) struct LeanHealth {
     metadata: ObjectMeta,
     #[serde(default)]
     spec: LeanHealthSpec,
+    /// Kept apart from the rest: it changes all the time.
+    #[serde(default)]
+    pub(crate) status: Option<LeanHealthStatus>,
+}
+
+/// Of what an agent reports, what is decided by.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LeanHealthStatus {
+    /// When it was written, by the node's clock.
+    pub(crate) report_time: Timestamp,
+    /// Until when it holds, by the same.
+    pub(crate) expiry_time: Timestamp,
+    /// What is looked at.
+    #[serde(default)]
+    pub(crate) signals: Vec<LeanSignal>,
+    /// What runs there waits for processors.
+    #[serde(default)]
+    pub(crate) processors_pressed: Option<bool>,
+    /// What it sees of its peers.
+    #[serde(default)]
+    pub(crate) peers: Vec<LeanSight>,
+    /// Whether that counts.
+    #[serde(default)]
+    pub(crate) vote: Option<LeanVote>,
+}
+
+/// One thing that an agent looks at.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LeanSignal {
+    /// Which.
+    pub(crate) name: String,
+    /// How it is.
+    pub(crate) state: SignalState,
+    /// What it is reason enough for.
+    #[serde(default)]
+    pub(crate) decision: Option<Decision>,
+}
+
+/// A peer, as an agent sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LeanSight {
+    /// Which.
+    pub(crate) node: String,
+    /// Whether it answers.
+    pub(crate) state: PeerState,
+}
+
+/// Whether what an agent says of its peers counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LeanVote {
+    /// Whether it does.
+    pub(crate) state: VoteState,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -227,19 +338,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taints_are_kept_of_a_node_and_nothing_else() {
-        let node = |spec| -> NodeView {
+    fn marks_are_kept_of_a_node_and_nothing_else() {
+        let node = |annotations, spec| -> NodeView {
             let node = json!({
-                "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "u1"},
+                "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "u1", "annotations": annotations},
                 "spec": spec, "status": {"nodeInfo": {"bootID": "b"}},
             });
             (&serde_json::from_value::<LeanNode>(node).unwrap()).into()
         };
-        let taints = |key: &str| json!({"podCIDR": "10.0.0.0/24", "taints": [{"key": key, "effect": "NoExecute"}]});
-        assert!(node(taints("node.kubernetes.io/out-of-service")).is_out_of_service);
-        assert!(!node(taints("node.kubernetes.io/not-ready")).is_out_of_service);
-        let bare = node(json!({}));
-        assert_eq!((bare.uid.as_str(), bare.is_out_of_service), ("u1", false));
+        let taint = |key: &str, value| json!({"key": key, "value": value, "effect": "NoExecute"});
+        let out = |value| taint("node.kubernetes.io/out-of-service", value);
+        let fence = |taints: serde_json::Value| {
+            let spec = json!({"podCIDR": "10.0.0.0/24", "taints": taints});
+            node(json!({}), spec).marks.fence
+        };
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(fence(json!([out("off")])).taint, said("off"));
+        // As `kubectl taint` writes it without a value.
+        let bare = json!([{"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}]);
+        assert_eq!(fence(bare).taint, said(""));
+        let other = fence(json!([taint("node.kubernetes.io/not-ready", "")]));
+        assert_eq!(other, FenceMarks::default());
+        let both = fence(json!([out("berth"), out("off")]));
+        assert!(both.is_decided && both.taint == said("off"), "{both:?}");
+        let noted = node(json!({"berth.dev/fenced-by": "poweroff:bmc"}), json!({}));
+        assert_eq!(noted.marks.fence.fenced_by, said("poweroff:bmc"));
+        assert_eq!(
+            node(json!({}), json!({})).marks.fence,
+            FenceMarks::default()
+        );
     }
 
     #[test]

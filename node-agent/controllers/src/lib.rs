@@ -7,12 +7,15 @@
 
 mod cache;
 mod claim;
+mod duties;
 mod election;
 mod endpoints;
 mod fleet;
 mod follow;
+mod heartbeats;
 mod inplaceset;
 mod lean;
+mod lifecycle;
 mod metrics;
 mod mirror;
 mod paced;
@@ -25,6 +28,7 @@ mod term;
 mod world;
 mod write;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ipamd_daemon::Tasks;
@@ -35,9 +39,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use claim::Claims;
+use duties::Duties;
+pub use duties::NodeCollector;
 use election::Election;
-use fleet::FleetWatch;
+use fleet::{FleetHandle, FleetWatch};
+use heartbeats::{HeartbeatsHandle, HeartbeatsWatch};
 use inplaceset::InPlaceSets;
+use lifecycle::Lifecycle;
 pub use metrics::ControllersMetrics;
 pub use paced::Paced;
 use peer::Peers;
@@ -46,7 +54,7 @@ use protection::Protections;
 use read::Reader;
 use reign::Reign;
 use term::Term;
-use world::Watch;
+use world::{Watch, WorldHandle};
 use write::Writer;
 
 /// What the controllers work with.
@@ -59,10 +67,14 @@ pub struct Controllers {
     pub rack_label: String,
     /// The node this process runs on: for the Lease only.
     pub node: String,
+    /// Where decisions about nodes are archived on this machine.
+    pub archive: Option<PathBuf>,
     /// Follows the Lease.
     pub readiness: Arc<Readiness>,
     /// What is counted.
     pub metrics: ControllersMetrics,
+    /// What is counted of nodes, where kube-controller-manager does not.
+    pub node_collector: NodeCollector,
 }
 
 /// Starts to stand for election, and to work whenever it is won.
@@ -114,54 +126,110 @@ impl Controllers {
         let client = || self.client.clone();
         let (namespace, label) = (&self.namespace, &self.rack_label);
         let (watch, world) = Watch::new(client(), namespace, label, self.metrics.clone());
-        let claims = Claims {
-            reader: Reader::new(client()),
-            writer: writer.clone(),
-            world: world.clone(),
-            namespace: self.namespace.clone(),
-            metrics: self.metrics.clone(),
-        };
-        let peers = Peers {
-            reader: Reader::new(client()),
-            writer: writer.clone(),
-            world: world.clone(),
-            namespace: self.namespace.clone(),
-            metrics: self.metrics.clone(),
-        };
+        let (heartbeats_watch, heartbeats) =
+            HeartbeatsWatch::new(client(), namespace, self.metrics.clone());
         // Pods and endpoints, for those controllers that look at them.
         let (fleet_watch, fleet) = FleetWatch::new(client(), self.metrics.clone());
-        let protections = Protections {
-            reader: Reader::new(client()),
-            writer: writer.clone(),
-            fleet: fleet.clone(),
-            metrics: self.metrics.clone(),
-        };
-        let sets = InPlaceSets {
-            client: client(),
-            writer: writer.clone(),
+        let views = Views {
+            world,
             fleet,
+            heartbeats,
+        };
+        let work = async {
+            tokio::join!(
+                self.addresses(&writer, &views, reign),
+                self.workloads(&writer, &views, reign),
+                Box::pin(self.nodes(&writer, &views, reign)),
+            );
+        };
+        tokio::select! {
+            // Lists and their parsers: large, and made once a term.
+            () = Box::pin(watch.run()) => {}
+            () = Box::pin(fleet_watch.run()) => {}
+            () = Box::pin(heartbeats_watch.run()) => {}
+            () = Box::pin(work) => {}
+        }
+    }
+
+    /// Claims and pools.
+    async fn addresses(&self, writer: &Writer, views: &Views, reign: &Reign) {
+        let claims = Claims {
+            reader: Reader::new(self.client.clone()),
+            writer: writer.clone(),
+            world: views.world.clone(),
+            heartbeats: views.heartbeats.clone(),
             namespace: self.namespace.clone(),
             instance: self.node.clone(),
             metrics: self.metrics.clone(),
         };
         let pools = Pools {
-            writer,
-            world,
+            writer: writer.clone(),
+            world: views.world.clone(),
             namespace: self.namespace.clone(),
             metrics: self.metrics.clone(),
         };
-        let (claims, pools) = (claims.run(reign.clone()), pools.run(reign.clone()));
-        let peers = peers.run(reign.clone());
-        let protections = protections.run(reign.clone());
-        let sets = sets.run(reign.clone());
-        let work = async {
-            tokio::join!(claims, pools, peers, protections, sets);
-        };
-        tokio::select! {
-            // Five lists and their parsers: large, and made once a term.
-            () = Box::pin(watch.run()) => {}
-            () = Box::pin(fleet_watch.run()) => {}
-            () = Box::pin(work) => {}
-        }
+        tokio::join!(claims.run(reign.clone()), pools.run(reign.clone()));
     }
+
+    /// Sets, and who sends traffic to Pods.
+    async fn workloads(&self, writer: &Writer, views: &Views, reign: &Reign) {
+        let protections = Protections {
+            reader: Reader::new(self.client.clone()),
+            writer: writer.clone(),
+            fleet: views.fleet.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let sets = InPlaceSets {
+            client: self.client.clone(),
+            writer: writer.clone(),
+            fleet: views.fleet.clone(),
+            world: views.world.clone(),
+            namespace: self.namespace.clone(),
+            rack_label: self.rack_label.clone(),
+            instance: self.node.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::join!(protections.run(reign.clone()), sets.run(reign.clone()));
+    }
+
+    /// Who looks at whom, and what becomes of who is not well.
+    async fn nodes(&self, writer: &Writer, views: &Views, reign: &Reign) {
+        let peers = Peers {
+            reader: Reader::new(self.client.clone()),
+            writer: writer.clone(),
+            world: views.world.clone(),
+            namespace: self.namespace.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let duties = Duties {
+            client: self.client.clone(),
+            writer: writer.clone(),
+            namespace: self.namespace.clone(),
+            metrics: self.metrics.clone(),
+            figures: self.node_collector.clone(),
+        };
+        let lifecycle = Lifecycle {
+            client: self.client.clone(),
+            writer: writer.clone(),
+            world: views.world.clone(),
+            fleet: views.fleet.clone(),
+            heartbeats: views.heartbeats.clone(),
+            namespace: self.namespace.clone(),
+            instance: self.node.clone(),
+            archive: self.archive.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::join!(
+            peers.run(reign.clone()),
+            duties.run(reign.clone()),
+            lifecycle.run(reign.clone())
+        );
+    }
+}
+
+/// What the watches of one term keep up to date.
+struct Views {
+    world: WorldHandle,
+    fleet: FleetHandle,
+    heartbeats: HeartbeatsHandle,
 }

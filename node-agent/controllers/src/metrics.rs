@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::lifecycle::LifecycleMetrics;
 use crate::write::WriteKind;
 
 /// Leadership, passes and writes. Clones count into the same.
@@ -18,6 +19,7 @@ pub struct ControllersMetrics {
     writes: Family<WriteLabels, Counter>,
     relists: Counter,
     waiting_sets: Gauge,
+    lifecycle: LifecycleMetrics,
 }
 
 /// A controller.
@@ -29,6 +31,7 @@ pub(crate) enum Controller {
     peer,
     protection,
     inplaceset,
+    duties,
 }
 
 /// How a pass ended.
@@ -93,6 +96,26 @@ impl EncodeLabelValue for WriteKind {
             Self::DeleteRevision => "delete_revision",
             Self::SetStatus => "set_status",
             Self::Event => "event",
+            Self::Decision => "decision",
+            Self::DropDecision => "drop_decision",
+            Self::FreezeStatus => "freeze_status",
+            Self::EndFreeze => "end_freeze",
+            Self::PolicyStatus => "policy_status",
+            Self::Cordon => "cordon",
+            Self::Uncordon => "uncordon",
+            Self::FenceNode => "fence_node",
+            Self::UnfenceNode => "unfence_node",
+            Self::EndpointsMark => "endpoints_mark",
+            Self::WithdrawPod => "withdraw_pod",
+            Self::RestorePod => "restore_pod",
+            Self::SoftEvict => "soft_evict",
+            Self::Readopt => "readopt",
+            Self::Evict => "evict",
+            Self::HardDelete => "hard_delete",
+            Self::EndSuperseded => "end_superseded",
+            Self::NodeCondition => "node_condition",
+            Self::NodeTaint => "node_taint",
+            Self::NodeLabel => "node_label",
         };
         text.encode(encoder)
     }
@@ -101,7 +124,10 @@ impl EncodeLabelValue for WriteKind {
 impl ControllersMetrics {
     /// Registers all of them.
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self::default();
+        let metrics = Self {
+            lifecycle: LifecycleMetrics::register(registry),
+            ..Self::default()
+        };
         registry.register(
             "controllers_leader",
             "1 while this process leads the controllers",
@@ -138,6 +164,11 @@ impl ControllersMetrics {
             metrics.waiting_sets.clone(),
         );
         metrics
+    }
+
+    /// Those of the node lifecycle.
+    pub(crate) fn lifecycle(&self) -> LifecycleMetrics {
+        self.lifecycle.clone()
     }
 
     /// A term was won, or is over.

@@ -193,10 +193,14 @@ mod tests {
         }
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "what is written at the call is used once"
+    )]
     fn take(mirror: &mut Mirror<Thing>, event: Event<Thing>) -> Vec<(Option<u64>, Option<u64>)> {
         let mut changes = Vec::new();
         let version = |it: Option<&Arc<Thing>>| it.map(|it| it.2);
-        let event = kept(event, |thing| (thing.key(), Arc::new(thing.clone())));
+        let event = kept(&event, |thing| (thing.key(), Arc::new(thing.clone())));
         mirror.take(event, |(was, is)| changes.push((version(was), version(is))));
         changes
     }

@@ -57,6 +57,13 @@ impl From<&Pool> for PoolView {
     }
 }
 
+impl PoolView {
+    /// The network and the rack that it has addresses for.
+    pub(crate) fn place(&self) -> (&str, &str) {
+        (&self.spec.network, &self.spec.rack)
+    }
+}
+
 /// The controller of pools.
 pub(crate) struct Pools {
     pub(crate) writer: Writer,

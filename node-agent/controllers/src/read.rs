@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::ListParams;
 use kube::core::{ClusterResourceScope, PartialObjectMeta};
@@ -17,6 +18,9 @@ use crate::write::Object;
 
 /// An answer that takes longer is none.
 const ANSWER_LIMIT: Duration = Duration::from_secs(8);
+
+/// Objects of one answer of a list.
+const PAGE: u32 = 500;
 
 /// Asks the API server. Reads only.
 #[derive(Clone)]
@@ -84,6 +88,33 @@ impl Reader {
         get(Api::all(self.client.clone()), kind, name).await
     }
 
+    /// All objects that these parameters select, of one namespace or of all, in pages.
+    ///
+    /// # Errors
+    /// When they could not be asked.
+    pub(crate) async fn list<K: Object>(
+        &self,
+        kind: &'static str,
+        namespace: Option<&str>,
+        params: ListParams,
+    ) -> Result<Vec<K>, ReadError> {
+        let api = namespace.map_or_else(
+            || Api::<K>::all(self.client.clone()),
+            |namespace| Api::namespaced(self.client.clone(), namespace),
+        );
+        let mut params = params.limit(PAGE);
+        let mut all = Vec::new();
+        loop {
+            let asked = tokio::time::timeout(ANSWER_LIMIT, api.list(&params)).await;
+            let page = answer(asked, kind, namespace.unwrap_or("everywhere"))?;
+            all.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+
     /// The Node of this name, if there is one.
     ///
     /// # Errors
@@ -92,6 +123,19 @@ impl Reader {
         let api = Api::<LeanNode>::all(self.client.clone());
         let node = get(api, "Node", name).await?;
         Ok(node.as_ref().map(NodeView::from))
+    }
+
+    /// The version of a Lease, if there is one.
+    ///
+    /// # Errors
+    /// When it could not be asked.
+    pub(crate) async fn lease_version(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<String>, ReadError> {
+        let lease = self.object::<Lease>("Lease", namespace, name).await?;
+        Ok(lease.and_then(|lease| lease.resource_version()))
     }
 
     /// The `StatefulSet`, if there is one.

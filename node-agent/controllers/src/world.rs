@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt as _};
+use node_agent_lifecycle::observation::Report;
 use proto_crd::claim::Claim;
 use proto_crd::pool::Pool;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use crate::cache::Cache;
 use crate::claim::ClaimView;
 use crate::follow::{config, follow, kept};
 use crate::lean::{HealthView, LeanHealth, LeanInPlaceSet, LeanNode, LeanSet, NodeView, SetView};
+use crate::lifecycle::report::report;
 use crate::metrics::ControllersMetrics;
 use crate::pool::PoolView;
 
@@ -39,6 +41,8 @@ pub(crate) struct World {
     pub(crate) pools: Cache<String, PoolView>,
     /// By node. Only peers are chosen by them, so nothing else waits for them.
     pub(crate) healths: Cache<String, HealthView>,
+    /// By node: what its agent reports. Ten thousand of them change all the time, which is nobody's news: who needs them looks.
+    pub(crate) reports: Cache<String, Option<Report>>,
 }
 
 impl World {
@@ -156,13 +160,27 @@ impl Watch {
                 |pool: &Pool| (pool.name_any(), pool.into()),
                 |world| &mut world.pools
             ),
-            self.follow(
-                "nodehealths",
-                watcher(healths, config()),
-                |health: &LeanHealth| (health.name_any(), health.into()),
-                |world| &mut world.healths
-            ),
+            self.follow_healths(watcher(healths, config())),
         );
+    }
+
+    async fn follow_healths(
+        &self,
+        events: impl Stream<Item = watcher::Result<Event<LeanHealth>>> + Send,
+    ) {
+        let take = |event: Event<LeanHealth>| {
+            let reports = kept(&event, |health| (health.name_any(), report(health)));
+            let healths = kept(&event, |health| (health.name_any(), health.into()));
+            let is_news = {
+                let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+                world.reports.apply(reports);
+                world.healths.apply(healths)
+            };
+            if is_news {
+                self.changes.send_modify(|count| *count += 1);
+            }
+        };
+        follow("nodehealths", events, &self.metrics, take).await;
     }
 
     async fn follow<T, K: Ord, V: PartialEq>(
@@ -173,7 +191,7 @@ impl Watch {
         cache: impl Fn(&mut World) -> &mut Cache<K, V>,
     ) {
         let take = |event: Event<T>| {
-            let event = kept(event, &keep);
+            let event = kept(&event, &keep);
             let is_news = {
                 let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
                 cache(&mut world).apply(event)

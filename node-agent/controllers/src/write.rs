@@ -5,6 +5,8 @@
 //! controller has a client of its own.
 
 mod answered;
+mod cluster;
+mod ending;
 mod pace;
 
 use std::error::Error;
@@ -96,6 +98,46 @@ pub(crate) enum WriteKind {
     SetStatus,
     /// An Event.
     Event,
+    /// Conditions of a Node whose kubelet is silent.
+    NodeCondition,
+    /// Taints of a Node.
+    NodeTaint,
+    /// Labels of a Node.
+    NodeLabel,
+    /// A decision about a node, made.
+    Decision,
+    /// A decision about a node, deleted: there are enough.
+    DropDecision,
+    /// What the leader says of a freeze.
+    FreezeStatus,
+    /// A freeze, deleted: it has expired.
+    EndFreeze,
+    /// What the leader says of the policy.
+    PolicyStatus,
+    /// A node's own taint of ours, put on.
+    Cordon,
+    /// A node's own taint of ours, taken off.
+    Uncordon,
+    /// A node's out-of-service taint of ours, put on.
+    FenceNode,
+    /// A node's out-of-service taint of ours, taken off.
+    UnfenceNode,
+    /// That the Pods of a node are out of the endpoints, or back.
+    EndpointsMark,
+    /// A Pod's Ready, taken.
+    WithdrawPod,
+    /// A Pod's Ready, given back.
+    RestorePod,
+    /// A Pod that counts no more.
+    SoftEvict,
+    /// A Pod that counts again.
+    Readopt,
+    /// A Pod, evicted.
+    Evict,
+    /// A Pod of a fenced node, deleted.
+    HardDelete,
+    /// A Pod of a node that is back, deleted: it was replaced.
+    EndSuperseded,
 }
 
 /// The object as it was when the write was decided.
@@ -374,10 +416,15 @@ impl<K> Object for K where
 }
 
 /// A patch that the API server takes only for this UID at this version.
-fn merge(term: &Term, basis: Basis<'_>, mut fields: Value) -> Patch<Value> {
+fn merge(term: &Term, basis: Basis<'_>, fields: Value) -> Patch<Value> {
+    Patch::Merge(at(term, basis, fields))
+}
+
+/// Fields that are for this UID at this version only.
+fn at(term: &Term, basis: Basis<'_>, mut fields: Value) -> Value {
     fields["metadata"]["uid"] = basis.uid.into();
     fields["metadata"]["resourceVersion"] = basis.version.into();
-    Patch::Merge(stamped(term, fields))
+    stamped(term, fields)
 }
 
 /// With the term that it is written in. (A custom resource's status says nothing of it: the API server drops metadata there.)

@@ -4,7 +4,9 @@ use clap::{Parser, Subcommand};
 
 use crate::check::CheckArgs;
 use crate::cluster::ClusterArgs;
+use crate::decisions::DecisionsArgs;
 use crate::fence::{FenceArgs, UnfenceArgs};
+use crate::freeze::{FreezeArgs, UnfreezeArgs};
 use crate::health::HealthArgs;
 use crate::history::HistoryArgs;
 use crate::ips::IpsArgs;
@@ -43,7 +45,7 @@ pub(crate) enum Command {
     Pools(PoolsArgs),
     /// List addresses: who has what where, and what is kept while nobody uses it
     Ips(IpsArgs),
-    /// Say why a Pod has its addresses, or what it waits for; or why an address is whose it is
+    /// Say why a Pod has its addresses, or what it waits for; why an address is whose it is; what becomes of a node
     Why(WhyArgs),
     /// Say who had an address when, by the logs of all nodes of its rack
     History(HistoryArgs),
@@ -55,6 +57,14 @@ pub(crate) enum Command {
     Fence(FenceArgs),
     /// Take a node's marks away: what nobody has taken is its own again
     Unfence(UnfenceArgs),
+    /// Stop all that ends Pods of lost nodes, or condemns nodes: Berth and Kubernetes' own
+    Freeze(FreezeArgs),
+    /// Let that go on
+    Unfreeze(UnfreezeArgs),
+    /// List what is frozen, by whom, why and until when
+    Freezes,
+    /// List what was decided about nodes, done, or would have been done, and whether that record holds together
+    Decisions(DecisionsArgs),
     /// Compare pools, claims, Pods, nodes and their books, in the whole cluster
     Check(CheckArgs),
     /// Restart containers of a Pod in place, and say whether they run again

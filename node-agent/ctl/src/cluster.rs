@@ -1,9 +1,10 @@
 //! The cluster as kubectl would find it, and what is read from it; long lists in pages.
 //!
-//! Of all the commands' code only [`marks`] and [`releases`] write: marks on claims, and what restarts and upgrades need; [`exec`] runs
-//! berth-ipamd's own commands on nodes.
+//! Of all the commands' code only [`marks`], [`releases`] and [`lifecycle`] write: marks on claims, what restarts and upgrades need, and
+//! freezes; [`exec`] runs berth-ipamd's own commands on nodes.
 
 pub(crate) mod exec;
+mod lifecycle;
 pub(crate) mod marks;
 mod objects;
 pub(crate) mod releases;

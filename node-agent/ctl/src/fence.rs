@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use clap::Args;
+use k8s_openapi::jiff::Timestamp;
 use proto_crd::claim::Mark;
 use proto_crd::names;
 use serde::Serialize;
@@ -73,7 +74,10 @@ pub(crate) async fn fence(args: &FenceArgs, cluster: &Cluster, output: Output) -
     // Whether a node is ready does not depend on its rack.
     let node = cluster.node_seen(&args.node, names::RACK_LABEL).await?;
     let claims = cluster.claims(&Selection::of_node(&args.node)).await?;
-    let state = NodeState::of(node.as_ref());
+    // Who may fence may perhaps not read Leases: then what kubelet says has to do.
+    let renewed = cluster.agent_renewal(&args.node).await.ok().flatten();
+    let age = renewed.map(|renewed| Timestamp::now().duration_since(renewed).as_secs());
+    let state = NodeState::of(node.as_ref(), age);
     let before = plan::announcement(&args.node, node.as_ref(), &claims);
     if let Some(refusal) = plan::refusal(&args.node, state, claims.len(), args.yes) {
         print_remark(&before);
@@ -179,6 +183,12 @@ fn fenced_words(done: &Done, mark: &Mark) -> String {
     }
     let _ = writeln!(
         text,
+        "Its Pods are replaced when the node lifecycle is told too, by another value each time:\n  kubectl annotate node {} {}=operator:YOU:TIME",
+        done.node,
+        names::FENCED_BY_ANNOTATION
+    );
+    let _ = writeln!(
+        text,
         "From 30 s after the mark another node of the rack takes an address when a Pod needs it. Take the marks away with\n  \
          kubectl berth unfence {}",
         done.node
@@ -198,8 +208,8 @@ fn unfenced_words(done: &Done) -> String {
     };
     text += &taken_words(done);
     if done.unfinished {
-        text += "Marks come back while they are taken away: the controllers fence a node that is gone, was made anew, or has \
-                 the taint node.kubernetes.io/out-of-service\n";
+        text += "Marks come back while they are taken away: the controllers fence a node that is gone, was made anew, or is \
+                 said to be off (taint node.kubernetes.io/out-of-service, annotation berth.dev/fenced-by) and shows no life\n";
     }
     text += "What was taken while the node was fenced stays where it is: kubectl berth ips lists it under its new node\n";
     text

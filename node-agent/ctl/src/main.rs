@@ -1,12 +1,14 @@
 //! `kubectl berth`: what an operator asks of Berth in a cluster. Changes nothing but marks on claims, what berth-ipamd
-//! reserves when asked to, and Pods that are to be restarted or upgraded.
+//! reserves when asked to, freezes, and Pods that are to be restarted or upgraded.
 
 mod age;
 mod args;
 mod check;
 mod claims;
 mod cluster;
+mod decisions;
 mod fence;
+mod freeze;
 mod health;
 mod history;
 mod ipamd;
@@ -69,6 +71,10 @@ fn run(args: &Args, output: Output) -> Result<bool> {
             Command::Release(args) => release::run(args, &cluster, output).await,
             Command::Fence(args) => fence::fence(args, &cluster, output).await,
             Command::Unfence(args) => fence::unfence(args, &cluster, output).await,
+            Command::Freeze(args) => freeze::freeze(args, &cluster, output).await,
+            Command::Unfreeze(args) => freeze::unfreeze(args, &cluster, output).await,
+            Command::Freezes => freeze::list(&cluster, output).await,
+            Command::Decisions(args) => decisions::run(args, &cluster, output).await,
             Command::Check(args) => check::run(args, &cluster, output).await,
             Command::Restart(args) => restart::run(args, &cluster, output).await,
             Command::Rollout(args) => rollout::run(args, &cluster, output).await,

@@ -1,6 +1,8 @@
-//! `kubectl berth why`: why a Pod has the addresses it has, or what it waits for; the same of an address or an identity.
+//! `kubectl berth why`: why a Pod has the addresses it has, or what it waits for; the same of an address or an identity; and what becomes
+//! of a node.
 
 mod address;
+mod node;
 mod story;
 mod waiting;
 
@@ -25,8 +27,8 @@ use crate::seen::{EventSeen, NodeSeen, PodSeen};
 /// Of what.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct WhyArgs {
-    /// A Pod (name or namespace/name), an address, or an identity that Pods name
-    #[arg(value_name = "POD|IP|IDENTITY")]
+    /// A Pod (name or namespace/name), an address, an identity that Pods name, or a node (name or node/name)
+    #[arg(value_name = "POD|IP|IDENTITY|NODE")]
     pub(crate) target: String,
 
     /// Namespace of a Pod that is named without one; default: as kubectl
@@ -115,6 +117,9 @@ enum Said {
 
 /// Whether nothing is wrong.
 pub(crate) async fn run(args: &WhyArgs, cluster: &Cluster, output: Output) -> Result<bool> {
+    if let Some(node) = named_node(args, cluster).await? {
+        return node::run(&node, &args.label.rack_label, cluster, output).await;
+    }
     let known = observe(args, cluster).await?;
     let now = Timestamp::now();
     let story = story::tell(&known, now);
@@ -130,6 +135,25 @@ pub(crate) async fn run(args: &WhyArgs, cluster: &Cluster, output: Output) -> Re
         }
     }
     Ok(!story.iter().any(|it| it.tone == Some(Tone::Wrong)))
+}
+
+/// The node that is asked about: said to be one, or the only thing of that name.
+async fn named_node(args: &WhyArgs, cluster: &Cluster) -> Result<Option<String>> {
+    if let Some(name) = args.target.strip_prefix("node/") {
+        return Ok(Some(name.to_owned()));
+    }
+    let name = &args.target;
+    if args.namespace.is_some() || name.parse::<IpAddr>().is_ok() || !is_name(name) {
+        return Ok(None);
+    }
+    let pod = cluster.pod(cluster.default_namespace(), name).await?;
+    if pod.is_some() {
+        return Ok(None);
+    }
+    // Who may not read Nodes asks about Pods.
+    let node = cluster.node(name).await.unwrap_or_default();
+    let claims = cluster.claims(&Selection::of_identity(name)).await?;
+    Ok((node.is_some() && claims.is_empty()).then(|| name.clone()))
 }
 
 async fn observe(args: &WhyArgs, cluster: &Cluster) -> Result<Known> {

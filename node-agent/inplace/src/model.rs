@@ -10,6 +10,7 @@ use proptest::strategy::ValueTree;
 use proto_crd::in_place_set::{MaxUnavailable, ReleasePhase};
 
 mod driver;
+mod superseded;
 mod world;
 
 use driver::{Leader, Sight};
@@ -30,6 +31,9 @@ enum Event {
     Crash(usize),
     Delete(usize),
     Evict(usize),
+    SoftEvict(usize),
+    Readopt(usize),
+    EndSuperseded(usize),
     Node(usize, bool),
     Slb(bool),
     Service(bool),
@@ -59,6 +63,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..5_usize).prop_map(Event::Crash),
         1 => (0..5_usize).prop_map(Event::Delete),
         1 => (0..5_usize).prop_map(Event::Evict),
+        2 => (0..5_usize).prop_map(Event::SoftEvict),
+        1 => (0..5_usize).prop_map(Event::Readopt),
+        1 => (0..5_usize).prop_map(Event::EndSuperseded),
         1 => (0..3_usize, any::<bool>()).prop_map(|(node, up)| Event::Node(node, up)),
         1 => any::<bool>().prop_map(Event::Slb),
         1 => prop::bool::weighted(0.7).prop_map(Event::Service),
@@ -109,6 +116,9 @@ impl Run {
             Event::Crash(place) => world.crash(place),
             Event::Delete(place) => world.delete(place),
             Event::Evict(place) => world.evict(place),
+            Event::SoftEvict(place) => world.soft_evict(place),
+            Event::Readopt(place) => world.readopt(place),
+            Event::EndSuperseded(place) => world.end_superseded(place),
             Event::Node(node, up) => world.node(NODES[node], up),
             Event::Slb(lives) => world.slb_lives = lives,
             Event::Service(there) => world.has_service = there,
@@ -168,6 +178,8 @@ impl Run {
             self.world.node(node, true);
         }
         self.world.slb_lives = true;
+        self.settle(5);
+        self.world.settle_soft_evicted();
         self.finish(400);
         let release = self.world.set.status.release.clone();
         let told = &self.world.set.status.conditions;
@@ -260,6 +272,7 @@ fn interleavings_reach_drains_patches_restarts_deletions_and_new_pods() {
         ("AskRestart", 2),
         ("CreatePod", 20),
         ("Recreate", 5),
+        ("Replacement", 5),
     ] {
         let count = all.get(kind).copied().unwrap_or_default();
         assert!(count >= least, "{kind}: {all:?}");

@@ -68,19 +68,19 @@ pub enum Kind {
 pub enum State {
     /// It serves.
     Serving,
-    /// Its node gets the images. Nothing is touched.
+    /// Its node gets the images. Nothing is touched. Told, never written: it follows from what its node is asked for.
     PrePull,
     /// It is held unready, and its traffic is led away.
     Draining,
-    /// No traffic is led to it any more. Passed through within the write that begins [`State::Quiet`].
+    /// No traffic is led to it any more. Passed through.
     Detached,
-    /// What was on its way to it comes to an end.
+    /// What was on its way to it comes to an end. Told; written only where its traffic was not led away and that is no obstacle.
     Quiet,
     /// It was patched, or deleted: its containers are replaced.
     Upgrading,
     /// All run anew, and have to stay ready. Told, never written: it follows from the containers.
     Verifying,
-    /// It is ready, and its traffic is led back.
+    /// Its containers are ready, and its traffic is led back. Told; written only with why it was given up.
     Attaching,
 }
 

@@ -76,6 +76,8 @@ pub struct Surroundings {
     pub nodes_well: BTreeSet<String>,
     /// Nodes whose kubelet does not replace a sidecar when its image changes: before 1.32.
     pub sidecars_stay: BTreeSet<String>,
+    /// By the Pod's UID: since when no traffic is led to it, for those of the [`Plan::detached`] of this leader's look before.
+    pub detached: BTreeMap<String, Duration>,
     /// What `EndpointSlice`s say, by the Pod's UID; of a Pod that is not here: it is in none.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// By node: what this set asked it for, and what has become of it.
@@ -86,6 +88,19 @@ pub struct Surroundings {
     pub last_nodes: BTreeMap<u32, String>,
     /// Why the API server did not take a Pod of the set when one was made last; nothing: it did.
     pub refused: Option<String>,
+    /// Where Pods are better off that replace soft-evicted ones.
+    pub racks: RackWish,
+}
+
+/// Where a Pod is better off: a wish for the scheduler.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RackWish {
+    /// The Nodes' label that names the rack.
+    pub label: String,
+    /// Not in these: they are dark.
+    pub away_from: BTreeSet<String>,
+    /// In these, where there are addresses for it; none: in any.
+    pub with_addresses: BTreeSet<String>,
 }
 
 /// What this set asked one node for.
@@ -93,6 +108,8 @@ pub struct Surroundings {
 pub struct NodePulls {
     /// For which release.
     pub requested_by: String,
+    /// Since when, by the API server's clock.
+    pub since: Option<Timestamp>,
     /// By image.
     pub images: BTreeMap<String, Pull>,
 }
@@ -146,6 +163,8 @@ pub enum Deed {
         release: Option<String>,
         /// Where it is to be preferred to run.
         near: Option<String>,
+        /// The UID of the soft-evicted Pod that it is made for. It is better off where [`Surroundings::racks`] says.
+        replaces: Option<String>,
     },
     /// Deletes a Pod.
     DeletePod {
@@ -224,6 +243,8 @@ pub enum Deed {
     EndPull {
         /// The node.
         node: String,
+        /// Whether it has time: nothing is under way that it could be mistaken for.
+        in_time: bool,
     },
     /// Makes a Pod that nobody owns the set's.
     Adopt {
@@ -308,6 +329,9 @@ pub struct PodPatch {
 pub struct Plan {
     /// Each write, in the order in which they are made. One that fails does not stop those of other Pods.
     pub deeds: Vec<Deed>,
+    /// The Pods, by UID, that are held unready and that no traffic is led to: whoever drives it says at the next look for how long
+    /// that has been so in all of his looks ([`Surroundings::detached`]).
+    pub detached: BTreeSet<String>,
     /// What is to be told of the set; [`Deed::WriteStatus`] is there where it differs from what was told last.
     pub status: InPlaceSetStatus,
     /// When to plan again even if nothing happens.

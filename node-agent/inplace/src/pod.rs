@@ -3,6 +3,7 @@
 //! Always holds: nothing is decided from memory, only from the Pod, its annotation and what is said of its endpoint, its
 //! images and its restarts. Every Pod that waits says for whom.
 
+mod attach;
 mod drain;
 mod signals;
 mod step;
@@ -68,6 +69,11 @@ pub struct PodView {
     pub finalizers: Vec<String>,
     /// Its addresses.
     pub ips: Vec<String>,
+    /// It does not count any more, by this decision of the node lifecycle (`berth.dev/soft-evicted`): another is made beside it, and
+    /// it is left alone.
+    pub soft_evicted: Option<String>,
+    /// The UID of the soft-evicted Pod that it was made for (`berth.dev/replaces`).
+    pub replaces: Option<String>,
 }
 
 /// How far a Pod's life is.
@@ -112,6 +118,8 @@ pub struct Gate {
     pub status: Option<String>,
     /// The condition's message: who holds the Pod (`node_agent_restart::gate`).
     pub message: String,
+    /// Since when its status is what it is.
+    pub since: Option<Timestamp>,
 }
 
 /// A condition of a Pod that kubelet writes.

@@ -17,7 +17,7 @@ use crate::plan::PodPatch;
 use difference::{Difference, differences};
 use metadata::{Changed, List, Reader};
 
-pub use pod::{Precondition, patch_of, pod_name, pod_of};
+pub use pod::{Making, Precondition, patch_of, pod_name, pod_of};
 
 /// How many differences are named where a Pod cannot be changed in place.
 const NAMED: usize = 4;

@@ -60,6 +60,10 @@ pub struct Timers {
     pub cut_cordon: Duration,
     /// And people are called after so long.
     pub cut_escalate: Duration,
+    /// A Lease that is renewed so long after a proof of fencing was seen shows that the proof is of before: the delay of a watch.
+    pub proof_overtakes: Duration,
+    /// One vote against a larger quorum is outvoted after so long, for replacement only.
+    pub outvoted_hold: Duration,
     /// Between two restarts of a kubelet.
     pub kubelet_restart: Duration,
     /// How many of them before it is left to people.
@@ -92,6 +96,8 @@ impl Default for Timers {
             rack_hold: seconds(120),
             cut_cordon: seconds(15),
             cut_escalate: seconds(30 * 60),
+            proof_overtakes: seconds(5),
+            outvoted_hold: seconds(180),
             kubelet_restart: seconds(60),
             kubelet_restarts: 2,
             healthy_delay: seconds(300),
@@ -112,6 +118,8 @@ pub struct Quorum {
     pub same_rack: usize,
     /// and so many from others.
     pub other_rack: usize,
+    /// So many dead votes outvote a single alive one, in time.
+    pub outvoting: usize,
     /// A dark rack: so many observers of other racks see its nodes dead,
     pub dark_observers: usize,
     /// in so many racks (as many as there are, where there are fewer).
@@ -126,6 +134,7 @@ impl Default for Quorum {
             dead: 3,
             same_rack: 1,
             other_rack: 1,
+            outvoting: 4,
             dark_observers: 3,
             dark_racks: 2,
             observer_sees_percent: 50,

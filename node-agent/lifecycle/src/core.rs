@@ -26,10 +26,11 @@ use self::chain::Draft;
 use self::desk::Desk;
 use self::memory::Memory;
 use crate::action::Order;
+use crate::breaker::Cause;
 use crate::config::Config;
 use crate::decision::{Budget, Change, Decision, DecisionId, Hash, Hold, Outcome, Subject};
 use crate::moment::Moment;
-use crate::observation::Observations;
+use crate::observation::{Class, Observations};
 use crate::phase::Phase;
 use crate::verdict::Verdict;
 
@@ -81,6 +82,7 @@ impl Core {
     pub fn step(&mut self, now: Moment, seen: &Observations) -> Step {
         let mut step = Step::default();
         self.look(now, seen, &mut step);
+        self.begin(now, seen, &mut step);
         let view = self.view(now, seen);
         self.break_or_close(&view, &mut step);
         self.judge(&view, &mut step);
@@ -105,11 +107,57 @@ impl Core {
         is_ours.then(|| self.desk.chain.append(now, draft))
     }
 
+    /// From the next step on this is the configuration. What is known of nodes stays, and so do the ages.
+    pub fn configure(&mut self, config: Config) {
+        if self.desk.config != config {
+            self.desk.configure(config);
+        }
+    }
+
+    /// The hash of the configuration, as decisions name it.
+    pub const fn policy(&self) -> Hash {
+        self.desk.chain.policy()
+    }
+
+    /// The nodes whose Pods are to be seen: lost ones, and those that are emptied or are about to be. Where they are not
+    /// (no entry in [`Observations::pods`]), nothing is done about the node.
+    pub fn wants_pods(&self) -> impl Iterator<Item = &NodeName> {
+        let wanted = self.nodes.iter().filter(|(_, memory)| {
+            let drains = memory.verdict.asks_for(Class::Drain);
+            memory.phase.is_lost() || memory.phase == Phase::Draining || drains
+        });
+        wanted.map(|(name, _)| name)
+    }
+
+    /// All nodes: what each is, and where it is in its life.
+    pub fn nodes(&self) -> impl Iterator<Item = (&NodeName, Verdict, Phase)> {
+        let nodes = self.nodes.iter();
+        nodes.map(|(name, memory)| (name, memory.verdict, memory.phase))
+    }
+
+    /// The breakers that are open.
+    pub fn breakers(&self) -> Vec<Cause> {
+        self.desk.gates.open()
+    }
+
     /// What a node is, and where it is in its life.
     pub fn node(&self, name: &NodeName) -> Option<(Verdict, Phase)> {
         self.nodes
             .get(name)
             .map(|memory| (memory.verdict, memory.phase))
+    }
+
+    /// Writes down that the term began, once.
+    fn begin(&mut self, now: Moment, seen: &Observations, step: &mut Step) {
+        if self.desk.chain.last() > 0 {
+            return;
+        }
+        let nodes = seen.nodes.len();
+        let change = Change::TermBegan { nodes };
+        let record = self
+            .desk
+            .record(now, Subject::Cluster, change, Vec::new(), Outcome::Recorded);
+        step.decisions.push(record);
     }
 
     /// Takes in what is seen of each node; forgets those that are not there any more.

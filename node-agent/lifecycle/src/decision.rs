@@ -146,6 +146,11 @@ pub enum Hold {
 /// What a decision changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
+    /// A leader has begun to look, at so many nodes. What is plainly healthy at first sight has no record of its own.
+    TermBegan {
+        /// How many.
+        nodes: usize,
+    },
     /// What a node is.
     Verdict {
         /// Before.

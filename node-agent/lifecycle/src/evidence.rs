@@ -45,8 +45,10 @@ pub enum Evidence {
         /// So many observers in other racks see it dead.
         observers: usize,
     },
-    /// The nodes that a decision about a rack is about.
+    /// The nodes that a decision about several is about.
     Members(Vec<NodeName>),
+    /// The rule that speaks worst of them.
+    Rule(RuleName),
     /// Something is wrong with the node.
     Finding {
         /// By which rule.
@@ -116,6 +118,7 @@ impl fmt::Display for Evidence {
                 "{stale} of the rack's {nodes} nodes silent at once, seen dead by {observers} in other racks"
             ),
             Self::Members(nodes) => write!(f, "{} nodes", nodes.len()),
+            Self::Rule(rule) => write!(f, "by {rule}"),
             Self::Finding { rule, class, held } => {
                 write!(f, "{rule} ({class:?}) for {} s", held.as_secs())
             }

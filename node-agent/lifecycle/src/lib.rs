@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod config;
 pub mod decision;
 pub mod evidence;
+pub mod fencing;
 pub mod freeze;
 pub mod mode;
 pub mod moment;

@@ -16,6 +16,7 @@ use crate::observation::{
 use crate::{Action, Config, Core, Moment, Order, PodTarget};
 
 mod properties;
+mod records;
 mod stories;
 
 /// How a node is in truth.
@@ -46,6 +47,8 @@ pub(crate) struct World {
     pub(crate) ordered: Vec<(u64, Order)>,
     /// What each step gave, when.
     pub(crate) steps: Vec<(u64, Step)>,
+    /// These call every peer alive.
+    pub(crate) liars: BTreeSet<NodeName>,
     /// These replacements never become ready.
     pub(crate) replacements_fail: bool,
     peers: BTreeMap<NodeName, Vec<NodeName>>,
@@ -142,6 +145,7 @@ impl World {
             done: Vec::new(),
             ordered: Vec::new(),
             steps: Vec::new(),
+            liars: BTreeSet::new(),
             replacements_fail: false,
             peers: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -252,6 +256,7 @@ impl World {
                 .map(|peer| Sight {
                     target: peer.clone(),
                     state: match self.truth[peer] {
+                        _ if self.liars.contains(observer) => SightState::Alive,
                         Truth::Off | Truth::NoNetwork => SightState::Dead,
                         Truth::Up | Truth::NoApi | Truth::KubeletHung => SightState::Alive,
                     },
@@ -345,6 +350,13 @@ impl World {
     fn pod(&mut self, node: &NodeName, target: &PodTarget) -> &mut PodObservation {
         let pods = self.seen.pods.get_mut(node).unwrap();
         pods.iter_mut().find(|pod| pod.uid == target.uid).unwrap()
+    }
+
+    /// Each node looks at all others, as in a small cluster.
+    pub(crate) fn look_at_all(&mut self) {
+        let all: Vec<NodeName> = self.truth.keys().cloned().collect();
+        let of = |name: &NodeName| all.iter().filter(|peer| *peer != name).cloned().collect();
+        self.peers = all.iter().map(|name| (name.clone(), of(name))).collect();
     }
 
     /// How often something like this was carried out on a node.

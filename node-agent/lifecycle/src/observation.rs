@@ -68,7 +68,8 @@ pub struct Observations {
     pub week: Option<MinuteOfWeek>,
     /// All nodes.
     pub nodes: BTreeMap<NodeName, NodeObservation>,
-    /// The Pods of each node. Only looked at for nodes that something is done about.
+    /// The Pods of each node. Only looked at for nodes that something is done about ([`crate::Core::wants_pods`]) and for those that have
+    /// Pods that were given up. No entry: they are not known, and nothing is done.
     pub pods: BTreeMap<NodeName, Vec<PodObservation>>,
     /// The applications of those Pods.
     pub apps: BTreeMap<AppName, AppObservation>,

@@ -64,11 +64,13 @@ pub(super) struct Report {
     pub(super) areas: Vec<AreaView>,
     /// What is seen of the peers, where they are looked at.
     pub(super) peers: Option<Arc<Sights>>,
+    /// Whether what runs waits for processors, where that is known.
+    pub(super) processors_pressed: Option<bool>,
 }
 
 /// What a change of makes a report worth writing. Figures and texts that vary while the case is the same are not in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gist(Vec<Point>, Option<peers::Gist>);
+pub(super) struct Gist(Vec<Point>, Option<peers::Gist>, Option<bool>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
@@ -155,6 +157,7 @@ impl Board {
             healthy,
             since: self.healthy.since,
             peers: None,
+            processors_pressed: None,
         }
     }
 }
@@ -179,7 +182,8 @@ impl Report {
             wrong: view.wrong.as_ref().map(|it| (it.decision, it.trouble.kind)),
         };
         let peers = self.peers.as_deref().map(Sights::gist);
-        Gist(self.views.iter().map(of).collect(), peers)
+        let points = self.views.iter().map(of).collect();
+        Gist(points, peers, self.processors_pressed)
     }
 
     /// Whether more than figures is other than it was: then those who tell of it must look at it again.
@@ -194,6 +198,7 @@ impl Report {
             (new, old) => new.is_some() != old.is_some(),
         };
         peers
+            || self.processors_pressed != old.processors_pressed
             || whole(self) != whole(old)
             || self.areas != old.areas
             || self.views.iter().zip(&old.views).any(is_other)
@@ -215,6 +220,7 @@ impl Report {
             signals: self.views.iter().zip(self.rules).map(to_signal).collect(),
             peers: seen.map_or_else(Vec::new, |it| it.peers.clone()),
             vote: seen.map(|it| it.vote.clone()),
+            processors_pressed: self.processors_pressed,
         }
     }
 

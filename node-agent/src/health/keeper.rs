@@ -41,10 +41,11 @@ struct Keeper {
     metrics: HealthMetrics,
     pulse: Pulse,
     peers: Ways,
+    processors: watch::Receiver<Option<bool>>,
     publisher: watch::Sender<Report>,
 }
 
-/// Starts the task. The receiver has what is known, and is woken when more than figures has changed; a value that is not complete is
+/// Starts the task; besides signals it reports what is seen of peers, and of processors. The receiver has what is known, and is woken when more than figures has changed; a value that is not complete is
 /// not worth telling.
 pub(super) fn spawn_keeper(
     tasks: &Tasks,
@@ -52,7 +53,7 @@ pub(super) fn spawn_keeper(
     mut heard: mpsc::Receiver<Notice>,
     metrics: HealthMetrics,
     pulse: Pulse,
-    peers: Ways,
+    (peers, processors): (Ways, watch::Receiver<Option<bool>>),
 ) -> watch::Receiver<Report> {
     let first = board.report(Moment::now());
     for view in &first.views {
@@ -67,6 +68,7 @@ pub(super) fn spawn_keeper(
         metrics,
         pulse,
         peers,
+        processors,
         publisher,
     };
     let token = tasks.token();
@@ -113,6 +115,7 @@ impl Keeper {
     fn judge(&mut self, now: Moment) {
         let mut report = self.board.report(now);
         report.peers = self.peers.sights();
+        report.processors_pressed = *self.processors.borrow();
         self.pulse.beat();
         let metrics = &self.metrics;
         self.publisher.send_if_modified(|known| {

@@ -20,7 +20,10 @@ mod unavailable;
 
 pub use lossless::{Lossless, OnDrainTimeout};
 pub use selector::{Operator, Requirement, Selector};
-pub use status::{InPlaceSetStatus, PODS_LIMIT, Release, ReleasePhase, ReleasePod, TEXT_LIMIT};
+pub use status::{
+    InPlaceSetStatus, PODS_LIMIT, Release, ReleasePhase, ReleasePod, SOFT_EVICTED_LIMIT,
+    SoftEvictedPod, TEXT_LIMIT,
+};
 pub use unavailable::MaxUnavailable;
 
 /// How many Pods a set may have.

@@ -155,3 +155,47 @@ pub const IN_PLACE_SET_LABEL: &str = "berth.dev/in-place-set";
 
 /// Who tells in Events of the controllers.
 pub const CONTROLLERS_CONTROLLER: &str = "berth.dev/controllers";
+
+/// Taint of a Node (`NoSchedule`): the node lifecycle gives it no new Pods. `spec.unschedulable` stays people's.
+pub const CORDON_TAINT: &str = "berth.dev/cordon";
+
+/// Value of [`OUT_OF_SERVICE_TAINT`]: it is fenced by a decision of ours.
+pub const OUT_OF_SERVICE_BY_BERTH: &str = "berth";
+
+/// Annotation of a Node: it is proven to run nothing any more. `poweroff`, `selffence` or `operator:WHO:WHEN`; each proof is
+/// another value.
+pub const FENCED_BY_ANNOTATION: &str = "berth.dev/fenced-by";
+
+/// Annotation of a Node: people have said that it is down until then (RFC 3339).
+pub const MAINTENANCE_ANNOTATION: &str = "berth.dev/maintenance";
+
+/// Annotation of a Pod: its replacement is wanted and it is left alone. The id of the decision.
+pub const SOFT_EVICTED_ANNOTATION: &str = "berth.dev/soft-evicted";
+
+/// Annotation of a Pod that was soft-evicted from a `ReplicaSet`: the labels that were taken off, as JSON, to put them back.
+pub const RELEASED_LABELS_ANNOTATION: &str = "berth.dev/released-labels";
+
+/// Annotation of a Node: its Pods were taken out of the endpoints by the node lifecycle. The id of the decision.
+pub const ENDPOINTS_WITHDRAWN_ANNOTATION: &str = "berth.dev/endpoints-withdrawn";
+
+/// Annotation of a Pod of an `InPlaceSet`: the UID of the soft-evicted Pod that it was made for.
+pub const REPLACES_ANNOTATION: &str = "berth.dev/replaces";
+
+/// Reason of a Pod's condition `Ready`: its node is lost, so no traffic is sent to it.
+pub const NODE_LOST_REASON: &str = "NodeLost";
+
+/// Label of a `NodeDecision`: the node that it is about, where a label can hold its name.
+pub const NODE_LABEL: &str = "berth.dev/node";
+
+/// Label of a `NodeDecision`: the rack that it is about, or the one of its node.
+pub const DECISION_RACK_LABEL: &str = "berth.dev/rack";
+
+/// The one `LifecyclePolicy`.
+pub const LIFECYCLE_POLICY: &str = "default";
+
+/// Annotation of a `LifecycleFreeze` whose making is tried and not done (dry run): the UID of another. It is refused from when the API
+/// server holds by that one.
+pub const FREEZE_PROBE_ANNOTATION: &str = "berth.dev/probe";
+
+/// The policy that refuses it.
+pub const FREEZE_PROBE_POLICY: &str = "berth-freeze-probe";

@@ -108,6 +108,9 @@ pub struct NodeHealthStatus {
     /// Whether that is to be counted; none where it looks at no peers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vote: Option<Vote>,
+    /// What runs waits for processors: whoever ends Pods here by choice waits until it does not. Nothing is wrong with the node by that. None: not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors_pressed: Option<bool>,
 }
 
 /// One thing that is looked at.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::NEW;
-use super::judge::{gate, identity, is_ready, restarts, state};
+use super::judge::{gate as gate_of, identity, is_ready, restarts, state};
 use super::life::{OLD, first_drained, name_of, owner_of, serve, uid_of};
+use super::middle::write_status;
 use super::rig::{Rig, set};
 use crate::shipped::{NAMESPACE, kubectl};
 
@@ -37,12 +38,15 @@ pub(super) fn make_pods_of_others(rig: &Rig) -> Arc<Value> {
     }]);
     rig.apply(&pod("foreign-1", "foreign", &owner));
     rig.apply(&pod("adopts-0", "adopts", &json!([])));
+    let mut nobodys = pod("nobodys-0", "nobodys", &json!([]));
+    nobodys["spec"]["readinessGates"] = json!([{"conditionType": "berth.dev/ServiceReady"}]);
+    rig.apply(&nobodys);
     rig.wait_pods("running", ("foreign", 1), is_ready);
     rig.wait_pods("running", ("adopts", 1), is_ready).remove(0)
 }
 
 pub(super) fn all_serve(rig: &Rig) {
-    for (name, count) in [("loses", 2), ("heir", 2), ("vanishes", 2)] {
+    for (name, count) in [("loses", 2), ("heir", 2), ("vanishes", 2), ("left", 2)] {
         serve(rig, name, count);
     }
     for name in ["clash", "restarted"] {
@@ -53,6 +57,8 @@ pub(super) fn all_serve(rig: &Rig) {
 /// What takes time by itself.
 pub(super) fn begin(rig: &Rig) {
     rig.release("vanishes", "localhost/app:vanishes");
+    rig.release("left", NEW);
+    hold_for_nobody(rig);
     let annotations = json!({"berth.dev/restarted-at": "now"});
     let template = json!({"metadata": {"annotations": annotations}});
     rig.patch("restarted", &json!({"spec": {"template": template}}));
@@ -119,7 +125,7 @@ pub(super) fn pod_that_is_labelled_otherwise_is_let_go_and_another_comes(rig: &R
     let after = rig.record.live("loses-0").unwrap();
     assert_eq!(identity(&after), identity(&before));
     assert_eq!((owner_of(&after), state(&after)), (None, None));
-    assert_eq!((gate(&after), restarts(&after)), (Some("True"), vec![0]));
+    assert_eq!((gate_of(&after), restarts(&after)), (Some("True"), vec![0]));
 }
 
 /// By `--cascade=orphan` and a set of the same name and another image: no Pod is made anew for it.
@@ -196,6 +202,45 @@ pub(super) fn name_of_a_revision_that_is_taken_gives_another(rig: &Rig) {
     assert_eq!((owner_of(of_others), all.len()), (None, 2));
 }
 
+/// As a set that is gone left it: out of service, for a set that is not there.
+fn hold_for_nobody(rig: &Rig) {
+    rig.wait_pods("ready", ("nobodys", 1), is_ready);
+    let holders = json!([{"holder": "InPlaceSet/gone-for-good", "since": "2026-01-01T00:00:00Z"}]);
+    let gate = json!({"type": "berth.dev/ServiceReady", "status": "False", "message": holders.to_string()});
+    let annotations = json!({"berth.dev/lossless": "{}"});
+    let patch = json!({"metadata": {"annotations": annotations}, "status": {"conditions": [gate]}});
+    write_status(rig, "nobodys-0", &patch.to_string()).unwrap();
+    rig.wait("it being held", || {
+        let row = rig.record.pod("nobodys-0");
+        let is_held = row
+            .iter()
+            .any(|seen| gate_of(&seen.object) == Some("False"));
+        if is_held {
+            Ok(())
+        } else {
+            Err("not yet".to_owned())
+        }
+    });
+}
+
+pub(super) fn pod_that_is_held_for_nobody_is_given_back(rig: &Rig) {
+    let pod = rig.wait_pods("given back", ("nobodys", 1), |pod| {
+        is_ready(pod) && gate_of(pod) == Some("True")
+    });
+    let said = &pod[0]["metadata"]["annotations"]["berth.dev/lossless"];
+    assert_eq!((said, owner_of(&pod[0])), (&Value::Null, None));
+}
+
+/// Their set was deleted in the middle of a drain, without them.
+pub(super) fn pods_that_outlive_their_set_in_the_middle_serve(rig: &Rig) {
+    let pods = rig.wait_pods("in service", ("left", 2), |pod| {
+        owner_of(pod).is_none() && is_ready(pod) && state(pod).is_none()
+    });
+    for pod in pods {
+        assert_eq!(restarts(&pod), [0]);
+    }
+}
+
 /// Requests to restart containers of a set.
 fn requests(rig: &Rig) -> usize {
     let words = ["get", "containerrestarts", "-n", "shop", "-o", "name"];
@@ -221,6 +266,16 @@ pub(super) fn sets_are_deleted_in_the_middle(rig: &Rig) {
         is_ready(pod) && restarts(pod) == [1]
     });
     first_drained(rig, "vanishes");
+    first_drained(rig, "left");
+    let orphaning = [
+        "delete",
+        "inplaceset",
+        "left",
+        "-n",
+        "shop",
+        "--cascade=orphan",
+    ];
+    kubectl(&rig.api, &orphaning);
     assert_eq!((requests(rig), is_asked(rig)), (1, true));
     for name in ["vanishes", "restarted"] {
         kubectl(&rig.api, &["delete", "inplaceset", name, "-n", "shop"]);

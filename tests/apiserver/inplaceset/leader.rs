@@ -15,13 +15,16 @@ use super::stale::Way;
 use super::{ENDPOINTS, NEW, lossless};
 use crate::shipped::{NAMESPACE, kubectl};
 
-/// How far a Pod is, as somebody who looks at it sees: the steps of the protocol, the one after the patch in two.
-fn step(pod: &Value) -> Option<&'static str> {
-    let step = match state(pod)?.as_str() {
-        "PrePull" => "PrePull",
-        "Draining" => "Draining",
-        "Detached" | "Quiet" => "Quiet",
-        "Upgrading" | "Verifying" => {
+/// How far a Pod is on its way to an image, as somebody who looks at it sees: the steps of the protocol, the one after the patch in
+/// two.
+fn step(pod: &Value, image_now: &str) -> Option<&'static str> {
+    let is_quiet = !is_ready(pod) && protections(pod).is_empty();
+    let is_back = is_ready(pod) && protections(pod) == [ENDPOINTS];
+    let step = match state(pod).as_deref() {
+        None if image(pod, 0) != image_now => "Waiting",
+        Some("Draining") if is_quiet => "Quiet",
+        Some("Draining") => "Draining",
+        Some("Upgrading") => {
             let running = &pod["status"]["containerStatuses"][0]["image"];
             if running == image(pod, 0) {
                 "Verifying"
@@ -29,14 +32,14 @@ fn step(pod: &Value) -> Option<&'static str> {
                 "Upgrading"
             }
         }
-        "Attaching" => "Attaching",
+        None if !is_back => "Attaching",
         _ => return None,
     };
     Some(step)
 }
 
 const STEPS: [&str; 6] = [
-    "PrePull",
+    "Waiting",
     "Draining",
     "Quiet",
     "Upgrading",
@@ -85,11 +88,11 @@ fn a_release_survives_its_leaders_and_old_news() {
         loop {
             let seen = rig.wait("a step where no leader was killed yet, or the end", || {
                 let pods = rig.record.pods("killed");
-                let steps: BTreeSet<_> = pods.iter().filter_map(|pod| step(pod)).collect();
-                let is_over = pods.len() == 6
-                    && pods
-                        .iter()
-                        .all(|pod| image(pod, 0) == image_now && state(pod).is_none());
+                let steps: BTreeSet<_> = pods
+                    .iter()
+                    .filter_map(|pod| step(pod, &image_now))
+                    .collect();
+                let is_over = pods.len() == 6 && steps.is_empty();
                 if is_over || !steps.is_disjoint(&left) {
                     return Ok(steps);
                 }
@@ -131,10 +134,11 @@ fn believes_what_is_old(rig: &mut Rig) {
         is_ready(pod) && protections(pod) == [ENDPOINTS]
     });
     rig.release("stale", NEW);
-    rig.wait_pods("quiet", ("stale", 1), |pod| {
-        state(pod).as_deref() == Some("Quiet")
+    // It has seen that no traffic is led there any more, and waits.
+    rig.wait_status("quiet", "stale", |status| {
+        status["release"]["pods"][0]["state"] == "Quiet"
     });
-    // Its own write is told before anything else is: what it has is what the Pod was.
+    // What it has is what the Pod was.
     way.freeze();
     let since = Instant::now();
     let free = json!({"status": {"conditions": [{

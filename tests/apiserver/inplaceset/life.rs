@@ -7,7 +7,7 @@ use super::judge::{
 };
 use super::record::Seen;
 use super::rig::{Rig, set};
-use super::{NEW, belonging, lossless, middle};
+use super::{NEW, belonging, lossless, middle, soft};
 use crate::shipped::kubectl;
 
 /// The image that everything begins with.
@@ -43,16 +43,20 @@ fn sets_take_and_leave_what_is_theirs_and_releases_end_whatever_happens_in_the_m
     belonging::sets_are_deleted_in_the_middle(&rig);
     belonging::orphan_is_adopted_and_others_pods_are_not_touched(&rig, &orphan);
     belonging::pod_that_is_labelled_otherwise_is_let_go_and_another_comes(&rig);
+    belonging::pod_that_is_held_for_nobody_is_given_back(&rig);
     belonging::pods_outlive_their_set_and_are_upgraded_by_the_next(&rig);
     belonging::name_of_a_revision_that_is_taken_gives_another(&rig);
+    soft::soft_evicted_pods_are_replaced_left_alone_and_taken_back(&rig);
     middle::check(&rig, &before);
     belonging::sets_that_are_deleted_leave_nothing(&rig);
+    belonging::pods_that_outlive_their_set_in_the_middle_serve(&rig);
     // The last: others' Pods are on that node too.
     middle::node_that_is_lost_in_the_middle_loses_nothing(&rig);
     let patched = assert_never_patched_in_service(
         &rig.record,
         &[
-            "gone", "evicted", "grows", "changes", "pair", "held", "heir", "lost", "vanishes",
+            "gone", "evicted", "failed", "unlisted", "grows", "changes", "pair", "held", "heir",
+            "lost", "vanishes", "moves",
         ],
     );
     assert!(patched >= 12, "{patched}");
@@ -60,6 +64,8 @@ fn sets_take_and_leave_what_is_theirs_and_releases_end_whatever_happens_in_the_m
 }
 
 fn make(rig: &Rig) {
+    // In one call.
+    let mut all = json!({"apiVersion": "v1", "kind": "List", "items": []});
     for (name, replicas, spec) in [
         ("adopts", 2, json!({"upgradePolicy": "InPlaceOnly"})),
         ("foreign", 2, json!({})),
@@ -70,6 +76,9 @@ fn make(rig: &Rig) {
         ("restarted", 1, json!({})),
         ("gone", 2, json!({"lossless": lossless(3)})),
         ("evicted", 2, json!({"lossless": lossless(3)})),
+        ("failed", 2, json!({"lossless": lossless(3)})),
+        ("unlisted", 2, json!({"lossless": lossless(3)})),
+        ("left", 2, json!({"lossless": lossless(600)})),
         ("grows", 2, json!({"lossless": lossless(2)})),
         ("changes", 3, json!({"lossless": lossless(2)})),
         ("pair", 1, of_containers(&super::two())),
@@ -77,9 +86,14 @@ fn make(rig: &Rig) {
         ("anew", 2, json!({"lossless": lossless(0)})),
         ("mesh", 1, with_sidecar("localhost/mesh:v1")),
         ("lost", 3, json!({"lossless": lossless(3)})),
+        ("moves", 3, json!({"lossless": lossless(0)})),
     ] {
-        rig.apply(&set(name, replicas, &spec));
+        let made = set(name, replicas, &spec);
+        let items = made["items"].as_array().unwrap();
+        let all = all["items"].as_array_mut().unwrap();
+        all.extend(items.iter().cloned());
     }
+    rig.apply(&all);
 }
 
 fn of_containers(containers: &Value) -> Value {

@@ -29,6 +29,8 @@ impl Before {
         for (name, count) in [
             ("gone", 2),
             ("evicted", 2),
+            ("failed", 2),
+            ("unlisted", 2),
             ("grows", 2),
             ("changes", 3),
             ("held", 1),
@@ -60,10 +62,12 @@ pub(super) fn begin(rig: &Rig) {
 
 pub(super) fn check(rig: &Rig, before: &Before) {
     // Each right after its release began.
-    let gone = ["gone", "evicted"].map(|set| {
+    let gone = ["gone", "evicted", "failed"].map(|set| {
         release(rig, &[set]);
         (set, pod_goes_in_the_middle(rig, set))
     });
+    release(rig, &["unlisted"]);
+    let listed = node_object_goes_and_comes_back(rig);
     release(rig, &["grows"]);
     there_are_to_be_more_in_the_middle(rig);
     release(rig, &["changes"]);
@@ -71,13 +75,48 @@ pub(super) fn check(rig: &Rig, before: &Before) {
     for (set, pod) in gone {
         pod_that_went_in_the_middle_came_back(rig, set, &pod);
     }
+    pods_of_a_node_that_was_not_listed_stay(rig, &listed);
     more_pods_have_the_new_image_at_once(rig);
     two_containers_at_once_are_one_restart_each(rig, before);
     pod_that_somebody_else_holds_is_waited_for(rig);
     what_cannot_be_in_place_says_why(rig, before);
 }
 
-/// Deleted, or evicted, while its traffic is led away.
+/// Somebody deletes the Node of a machine that runs on, and its kubelet makes it anew. The Pods as they were.
+fn node_object_goes_and_comes_back(rig: &Rig) -> Vec<Arc<Value>> {
+    let pods = rig.record.pods("unlisted");
+    let pod = first_drained(rig, "unlisted");
+    let name = pod["spec"]["nodeName"].as_str().unwrap();
+    let node = rig.api.kubectl_json(&["get", "node", name]).unwrap();
+    kubectl(&rig.api, &["delete", "node", name]);
+    let labels = &node["metadata"]["labels"];
+    rig.apply(&json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels},
+    }));
+    let status = json!({"status": node["status"]}).to_string();
+    let words = [
+        "patch",
+        "node",
+        name,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &status,
+    ];
+    kubectl(&rig.api, &words);
+    pods
+}
+
+/// What runs there is what it was, and is released as always.
+fn pods_of_a_node_that_was_not_listed_stay(rig: &Rig, before: &[Arc<Value>]) {
+    let after = rig.wait_released(("unlisted", 2), NEW);
+    for (pod, before) in after.iter().zip(before) {
+        assert_eq!(identity(pod), identity(before));
+        assert_eq!(restarts(pod), [1]);
+    }
+}
+
+/// Deleted, or evicted by the API or by its kubelet, while its traffic is led away.
 fn pod_goes_in_the_middle(rig: &Rig, set: &str) -> Arc<Value> {
     let pod = first_drained(rig, set);
     let name = name_of(&pod);
@@ -89,6 +128,10 @@ fn pod_goes_in_the_middle(rig: &Rig, set: &str) -> Arc<Value> {
         let words = ["create", "--raw", &path, "-f", "-"];
         let said = rig.api.kubectl_with(&words, &eviction.to_string());
         said.unwrap().ok().unwrap();
+    } else if set == "failed" {
+        let failed =
+            json!({"status": {"phase": "Failed", "reason": "Evicted", "message": "memory"}});
+        write_status(rig, name, &failed.to_string()).unwrap();
     } else {
         kubectl(
             &rig.api,
@@ -156,16 +199,16 @@ fn hold(rig: &Rig) {
         "message": holder.to_string(), "lastTransitionTime": "2026-01-01T00:00:00Z",
     });
     let patch = json!({"status": {"conditions": [condition]}}).to_string();
-    write_status(rig, &patch).unwrap();
+    write_status(rig, "held-0", &patch).unwrap();
     rig.wait_pods("unready", ("held", 1), |pod| !is_ready(pod));
     rig.release("held", NEW);
 }
 
-fn write_status(rig: &Rig, patch: &str) -> Result<(), String> {
+pub(super) fn write_status(rig: &Rig, pod: &str, patch: &str) -> Result<(), String> {
     let words = [
         "patch",
         "pod",
-        "held-0",
+        pod,
         "-n",
         "shop",
         "--subresource=status",
@@ -206,7 +249,7 @@ fn pod_that_somebody_else_holds_is_waited_for(rig: &Rig) {
         let patch = json!({
             "metadata": {"resourceVersion": version}, "status": {"conditions": [condition]},
         });
-        write_status(rig, &patch.to_string())
+        write_status(rig, "held-0", &patch.to_string())
     });
     let pod = rig.wait_released(("held", 1), NEW).remove(0);
     assert_eq!((gate(&pod), restarts(&pod)), (Some("True"), vec![1]));

@@ -74,6 +74,14 @@ impl Held {
 
     /// Whatever is due of its containers, then what is to be written.
     pub(crate) fn step(&mut self, pod: &Value, around: &mut Around<'_>) -> Step {
+        // What has failed (an evicted Pod) stays so: nothing of it runs again.
+        if pod["status"]["phase"] == "Failed" && !around.ending {
+            return Step {
+                delete: false,
+                status: None,
+                due: None,
+            };
+        }
         let mut due = None;
         for wanted in wanted(pod) {
             let held = self.of(wanted.name);

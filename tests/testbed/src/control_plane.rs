@@ -92,6 +92,8 @@ pub struct ControlPlane {
     looks: OnceLock<Option<ApiProxy>>,
     /// Which of Kubernetes' own controllers run; all of them where nothing is said.
     only_controllers: Vec<&'static str>,
+    /// Whether Kubernetes' own node lifecycle, and the deletes that follow from it, are left out.
+    without_lifecycle: bool,
 }
 
 impl ControlPlane {
@@ -113,6 +115,7 @@ impl ControlPlane {
             folder,
             looks: OnceLock::new(),
             only_controllers: Vec::new(),
+            without_lifecycle: false,
         };
         control_plane.issue()?;
         control_plane.start_component(Component::Etcd)?;
@@ -163,6 +166,11 @@ impl ControlPlane {
     pub fn start_only_controllers(&mut self, names: &[&'static str]) -> Result<()> {
         self.only_controllers = names.to_vec();
         self.start_component(Component::Controllers)
+    }
+
+    /// From the next start of its controllers on: all of Kubernetes' own but those of node lifecycle (Unknown conditions, taints, deletes).
+    pub fn leave_out_lifecycle(&mut self) {
+        self.without_lifecycle = true;
     }
 
     /// Its machine.

@@ -17,10 +17,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["cni-spec", "cni-datapath", "proto-ipam", "proto-ids"],
     ),
     ("ipamd-core", &["proto-ids"]),
+    ("ipamd-api", &[]),
     ("ipamd-daemon", &[]),
     (
         "ipamd",
         &[
+            "ipamd-api",
             "ipamd-core",
             "ipamd-daemon",
             "cni-neigh",
@@ -33,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "node-agent-controllers",
         &[
             "node-agent-inplace",
+            "node-agent-lifecycle",
             "node-agent-peers",
             "node-agent-restart",
             "ipamd-core",
@@ -50,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "node-agent-peers",
             "node-agent-pull",
             "node-agent-restart",
+            "ipamd-api",
             "ipamd-daemon",
             "cni-neigh",
             "proto-crd",
@@ -68,6 +72,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "node-agent-ctl",
         &[
             "node-agent-inplace",
+            "node-agent-lifecycle",
             "node-agent-restart",
             "proto-crd",
             "proto-ipam",

@@ -22,7 +22,7 @@ use crate::{
 
 /// From built programs: an API server for each test, each a few seconds; races of forty daemons, leaders that are waited for, and
 /// marks that have to stand for half a minute.
-const APISERVER_BUDGET: Duration = Duration::from_secs(20 * 60);
+const APISERVER_BUDGET: Duration = Duration::from_secs(25 * 60);
 
 /// From built programs: some clusters, each half a minute, and what is done to them.
 const CLUSTER_BUDGET: Duration = Duration::from_secs(50 * 60);

@@ -108,7 +108,7 @@ pub(super) fn decide(claim: &ClaimView, facts: &Facts<'_>) -> Option<Deed> {
 /// A binding that nobody else took belongs to whoever has the node's name now: mostly the same machine, which had lost its Node
 /// object, and still has it in its book.
 fn adopt(claim: &ClaimView, cause: Cause, facts: &Facts<'_>) -> Option<Deed> {
-    let NodeSight::There(node) = facts.node else {
+    let NodeSight::There(node, _) = facts.node else {
         return None;
     };
     let is_due = cause == Cause::Recreated
@@ -116,7 +116,7 @@ fn adopt(claim: &ClaimView, cause: Cause, facts: &Facts<'_>) -> Option<Deed> {
         && claim.fenced.as_ref().is_some_and(super::is_ours)
         && claim.binding.is_some()
         && !claim.is_deleting
-        && !node.is_out_of_service;
+        && !fence::is_said(&node.marks.fence);
     is_due.then(|| Deed::Adopt {
         uid: node.uid.clone(),
     })

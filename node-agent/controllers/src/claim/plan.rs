@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff::Timestamp;
+use node_agent_lifecycle::fencing::{Life, SignOfLife};
 
 use super::decide::{Deed, Facts, OwnerFact, PodSight, decide};
-use super::fence::NodeSight;
+use super::fence::{self, NodeSight};
+use super::life::{Reports, life_of};
 use super::owner::{self, Asked, OwnerKind, Sight, Wish};
 use super::patience::Patience;
 use super::view::{BindingView, ClaimView};
+use crate::heartbeats::Heartbeats;
 use crate::lean::{NodeView, SetView};
 use crate::pool::{DEFAULT_REST, PoolView};
 use crate::world::{Key, World};
@@ -23,6 +26,10 @@ pub(super) struct Memory {
     marks: Patience<(String, Timestamp)>,
     /// Ordinals that their owner does not want.
     unwanted: Patience<(Asked, i64)>,
+    /// Reports that see a node alive of which somebody says that it is dead.
+    reports: Reports,
+    /// Nodes that live though somebody says that they are dead: by name and UID.
+    refused: Patience<(String, String)>,
 }
 
 /// One instant by both clocks.
@@ -41,7 +48,21 @@ pub(super) struct Plan {
     pub(super) deeds: Vec<(String, Deed)>,
     /// Something is to be looked at again though nothing changes.
     pub(super) is_waiting: bool,
+    /// Nodes that live though somebody has said for long that they are dead, and what shows it: people are told.
+    pub(super) refused: Vec<Refused>,
 }
+
+/// A node that is not fenced, whoever says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Its name.
+    pub(super) node: String,
+    /// What shows that it lives.
+    pub(super) sign: SignOfLife,
+}
+
+/// A node that was switched off a moment ago has signs of life that were under way: not before then is anybody told.
+const REFUSAL_TOLD_AFTER: Duration = Duration::from_secs(60);
 
 /// Live reads, in place of the views.
 #[derive(Debug, Default)]
@@ -56,12 +77,14 @@ pub(super) struct Live {
 
 impl Memory {
     /// Looks at every claim.
-    pub(super) fn plan(&mut self, world: &World, now: Moment) -> Plan {
+    pub(super) fn plan(&mut self, world: &World, heartbeats: &Heartbeats, now: Moment) -> Plan {
         let mut plan = Plan::default();
         let nodes = world.nodes.items();
+        let lives = self.lives(world, heartbeats, now, &mut plan);
+        let life = |node: &String| lives.get(node.as_str()).copied().unwrap_or(Life::Unknown);
         for (name, claim) in world.claims.items() {
             let node = match nodes.get(&claim.node) {
-                Some(node) => NodeSight::There(node),
+                Some(node) => NodeSight::There(node, life(&claim.node)),
                 None => NodeSight::Missing(self.missing.seen(claim.node.clone(), now.at)),
             };
             let marked = match &claim.fenced {
@@ -97,7 +120,38 @@ impl Memory {
         self.missing.end_pass();
         self.marks.end_pass();
         self.unwanted.end_pass();
+        self.reports.end_pass();
+        self.refused.end_pass();
         plan
+    }
+
+    /// Whether those nodes live of which somebody says that they do not.
+    fn lives<'a>(
+        &mut self,
+        world: &'a World,
+        heartbeats: &Heartbeats,
+        now: Moment,
+        plan: &mut Plan,
+    ) -> BTreeMap<&'a str, Life> {
+        let mut lives = BTreeMap::new();
+        let nodes = world.nodes.items().iter();
+        for (name, node) in nodes.filter(|(_, node)| fence::is_said(&node.marks.fence)) {
+            let reports = &mut self.reports;
+            let shown = life_of(name, world, heartbeats, now.at, |observer, report| {
+                let key = (observer.to_owned(), report.version.to_string());
+                reports.seen(key, now.at)
+            });
+            plan.is_waiting = true;
+            if let Life::Seen(sign) = shown {
+                let key = (name.clone(), node.uid.clone());
+                if self.refused.seen(key, now.at) >= REFUSAL_TOLD_AFTER {
+                    let node = name.clone();
+                    plan.refused.push(Refused { node, sign });
+                }
+            }
+            lives.insert(name.as_str(), shown);
+        }
+        lives
     }
 
     /// Decides again, by live reads; what was not read is as the views say.
@@ -105,12 +159,26 @@ impl Memory {
         &self,
         claim: &ClaimView,
         world: &World,
-        live: &Live,
+        (heartbeats, live): (&Heartbeats, &Live),
         now: Moment,
     ) -> Option<Deed> {
         let node = live.nodes.get(&claim.node).map(Option::as_ref);
         let node = match node.unwrap_or_else(|| world.nodes.items().get(&claim.node)) {
-            Some(node) => NodeSight::There(node),
+            Some(node) if fence::is_said(&node.marks.fence) => {
+                let reports = &self.reports;
+                let shown = life_of(
+                    &claim.node,
+                    world,
+                    heartbeats,
+                    now.at,
+                    |observer, report| {
+                        let key = (observer.to_owned(), report.version.to_string());
+                        reports.known(&key, now.at)
+                    },
+                );
+                NodeSight::There(node, shown)
+            }
+            Some(node) => NodeSight::There(node, Life::Unknown),
             None => NodeSight::Missing(self.missing.known(&claim.node, now.at)),
         };
         let mark = claim.fenced.as_ref();

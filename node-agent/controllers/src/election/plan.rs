@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// A leader that could not renew for so long stops.
-pub(super) const TERM: Duration = Duration::from_secs(10);
+pub(crate) const TERM: Duration = Duration::from_secs(10);
 
 /// A Lease, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]

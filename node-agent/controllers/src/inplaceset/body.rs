@@ -260,6 +260,7 @@ mod tests {
             declared: true,
             status: Some("True".to_owned()),
             message: String::new(),
+            since: None,
         }
     }
 

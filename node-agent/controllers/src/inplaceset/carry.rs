@@ -56,7 +56,7 @@ pub(super) enum DeedError {
 
 impl DeedError {
     /// Whether the others are not worth trying.
-    const fn is_of_the_api_server(&self) -> bool {
+    pub(super) const fn is_of_the_api_server(&self) -> bool {
         match self {
             Self::Read(_) => true,
             Self::Write(error) => !error.is_of_this_object(),
@@ -64,7 +64,7 @@ impl DeedError {
         }
     }
 
-    const fn is_overtaken(&self) -> bool {
+    pub(super) const fn is_overtaken(&self) -> bool {
         matches!(self, Self::Write(error) if error.is_overtaken())
     }
 

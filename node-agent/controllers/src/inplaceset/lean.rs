@@ -8,14 +8,16 @@ use kube::{Resource, ResourceExt as _};
 use node_agent_inplace::plan::Pull;
 use proto_crd::image_pull::{ImagePull, ImageStatus, PullPhase};
 use proto_crd::names;
+use proto_crd::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::view::time;
 use crate::mirror::{Mirrored, version_of};
 use crate::world::Key;
 
 /// What the name of a field manager begins with that asks a node for images: the UID of the set follows.
-const MANAGER_PREFIX: &str = "berth-inplaceset-";
+pub(super) const MANAGER_PREFIX: &str = "berth-inplaceset-";
 
 /// As whom a set asks nodes for images: each for itself, so that none takes another's away.
 pub(super) fn manager_of(uid: &str) -> String {
@@ -86,6 +88,8 @@ pub(super) struct PullSeen {
     states: BTreeMap<String, Pull>,
     /// By the UID of the set: the images that it asks for.
     pub(super) asked: BTreeMap<String, BTreeSet<String>>,
+    /// By the UID of the set: since when.
+    since: BTreeMap<String, Timestamp>,
 }
 
 impl Mirrored for PullSeen {
@@ -122,6 +126,7 @@ impl From<&ImagePull> for PullSeen {
                 .map(|image| (image.image.clone(), state(image)))
                 .collect(),
             asked: asked(&pull.metadata),
+            since: since(&pull.metadata),
         }
     }
 }
@@ -136,6 +141,11 @@ impl PullSeen {
                 .unwrap_or_else(|| Pull::Pending("its agent has not looked at it yet".to_owned()))
         };
         images.map(|image| (image.clone(), state(image))).collect()
+    }
+
+    /// Since when a set asks for what it asks for now: the API server's clock.
+    pub(super) fn since(&self, uid: &str) -> Option<Timestamp> {
+        self.since.get(uid).copied()
     }
 
     /// For what a set asks, as far as no other set asks for the same.
@@ -166,19 +176,41 @@ fn state(image: &ImageStatus) -> Pull {
     }
 }
 
-/// The images of each set, by the UID in the names of their field managers.
-fn asked(metadata: &ObjectMeta) -> BTreeMap<String, BTreeSet<String>> {
+/// Since when each set asks for what it asks for now, by the UID in the names of their field managers.
+fn since(metadata: &ObjectMeta) -> BTreeMap<String, Timestamp> {
     let entries = metadata.managed_fields.iter().flatten();
     entries
         .filter_map(|entry| {
             let uid = entry.manager.as_deref()?.strip_prefix(MANAGER_PREFIX)?;
-            let fields = &entry.fields_v1.as_ref()?.0;
-            let images = fields["f:spec"]["f:images"].as_object()?;
-            let images = images.keys().filter_map(|key| {
-                let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
-                key["image"].as_str().map(ToOwned::to_owned)
-            });
-            Some((uid.to_owned(), images.collect()))
+            Some((uid.to_owned(), time(entry.time.as_ref()?.0)))
         })
         .collect()
+}
+
+/// The images of each set, by the UID in the names of their field managers.
+fn asked(metadata: &ObjectMeta) -> BTreeMap<String, BTreeSet<String>> {
+    let managers = asked_by_managers(metadata).into_iter();
+    managers
+        .filter_map(|(manager, images)| {
+            Some((manager.strip_prefix(MANAGER_PREFIX)?.to_owned(), images))
+        })
+        .collect()
+}
+
+/// The images of each field manager that asks for one.
+pub(super) fn asked_by_managers(metadata: &ObjectMeta) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all = BTreeMap::<String, BTreeSet<String>>::new();
+    for entry in metadata.managed_fields.iter().flatten() {
+        let fields = entry.fields_v1.as_ref();
+        let images = fields.and_then(|it| it.0["f:spec"]["f:images"].as_object());
+        let (Some(manager), Some(images)) = (&entry.manager, images) else {
+            continue;
+        };
+        let images = images.keys().filter_map(|key| {
+            let key: Value = serde_json::from_str(key.strip_prefix("k:")?).ok()?;
+            key["image"].as_str().map(ToOwned::to_owned)
+        });
+        all.entry(manager.clone()).or_default().extend(images);
+    }
+    all
 }

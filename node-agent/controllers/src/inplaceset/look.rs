@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::jiff;
 use kube::ResourceExt as _;
-use node_agent_inplace::plan::{NodePulls, SetView, Surroundings};
+use node_agent_inplace::plan::{NodePulls, RackWish, SetView, Surroundings};
 use node_agent_inplace::pod::{PodView, Underway};
 use proto_crd::in_place_set::InPlaceSet;
 use proto_crd::time::Timestamp;
 
 use super::stock::Stock;
-use super::{Work, lock, view};
+use super::{Work, lock, racks, view};
 use crate::fleet::LeanPod;
 use crate::world::Key;
 
@@ -51,6 +52,8 @@ struct Remembered {
     asked: BTreeMap<String, String>,
     /// Why the last Pod that was made was not taken.
     refused: Option<String>,
+    /// By UID: since when no traffic is led to Pods that are held unready, in every look.
+    detached: BTreeMap<String, Instant>,
 }
 
 impl Memory {
@@ -83,6 +86,16 @@ impl Memory {
     pub(super) fn refused(&mut self, set: &Key, why: Option<String>) {
         if let Some(remembered) = self.sets.get_mut(set) {
             remembered.refused = why;
+        }
+    }
+
+    /// What a look found of traffic. Of every other Pod it is forgotten.
+    pub(super) fn detached(&mut self, set: &Key, pods: &BTreeSet<String>, now: Instant) {
+        if let Some(remembered) = self.sets.get_mut(set) {
+            let before = std::mem::take(&mut remembered.detached);
+            let since = |uid: &String| before.get(uid).copied().unwrap_or(now);
+            let pods = pods.iter().map(|uid| (uid.clone(), since(uid)));
+            remembered.detached = pods.collect();
         }
     }
 
@@ -142,11 +155,13 @@ impl Work {
             term: self.reign.term().number(),
             nodes_well: BTreeSet::new(),
             sidecars_stay: BTreeSet::new(),
+            detached: passed(&remembered.detached, Instant::now()),
             endpoints,
             pulls: pulls(&stock, &self.namespace, &set.uid, &remembered.asked),
             restarts,
             last_nodes: remembered.nodes.clone(),
             refused: remembered.refused.clone(),
+            racks: self.racks(&object, &pods),
         };
         let nodes_to_ask = nodes_to_ask(&set, &pods);
         Some(Look {
@@ -158,6 +173,24 @@ impl Work {
             nodes_to_ask,
         })
     }
+}
+
+impl Work {
+    /// Most sets have none that is soft-evicted: then nothing is waited for.
+    fn racks(&self, set: &InPlaceSet, pods: &[PodView]) -> RackWish {
+        if pods.iter().all(|pod| pod.soft_evicted.is_none()) {
+            return RackWish::default();
+        }
+        racks::wish(&self.rack_label, set, pods, &self.world.lock())
+    }
+}
+
+/// How long ago that was. By the monotonic clock: nobody's clock that is set makes a quiet time shorter.
+fn passed(since: &BTreeMap<String, Instant>, now: Instant) -> BTreeMap<String, Duration> {
+    let passed = since
+        .iter()
+        .map(|(uid, since)| (uid.clone(), now.saturating_duration_since(*since)));
+    passed.collect()
 }
 
 /// What nodes were asked for. What this process asked for is known even where another set asks for the same.
@@ -174,6 +207,7 @@ fn pulls(
             let by = asked.get(node).or_else(|| pull.requested_by(uid));
             let pulls = NodePulls {
                 requested_by: by.cloned().unwrap_or_default(),
+                since: pull.since(uid),
                 images: pull.images(uid),
             };
             Some((node.clone(), pulls))
@@ -243,6 +277,31 @@ mod tests {
             ..set("s", 3, "bb")
         };
         assert_eq!(asked(&changed), ["n0", "n1", "n2"]);
+    }
+
+    #[test]
+    fn since_when_a_pod_is_detached_is_remembered_for_as_long_as_every_look_says_so() {
+        let key = ("prod".to_owned(), "shop".to_owned());
+        let mut memory = Memory::default();
+        let start = Instant::now();
+        let seconds = Duration::from_secs;
+        let seen = |memory: &mut Memory, at: u64| {
+            let all = memory.seen(&key, &set("s1", 3, "aa"), &[]);
+            passed(&all.detached, start + seconds(at))
+        };
+        seen(&mut memory, 0);
+        memory.detached(&key, &["a".to_owned()].into(), start);
+        memory.detached(
+            &key,
+            &["a".to_owned(), "b".to_owned()].into(),
+            start + seconds(2),
+        );
+        let both = [("a".to_owned(), seconds(3)), ("b".to_owned(), seconds(1))];
+        assert_eq!(seen(&mut memory, 3), both.into());
+        // Traffic that comes back is the end of it.
+        memory.detached(&key, &["b".to_owned()].into(), start + seconds(4));
+        memory.detached(&key, &["a".to_owned()].into(), start + seconds(5));
+        assert_eq!(seen(&mut memory, 5), [("a".to_owned(), seconds(0))].into());
     }
 
     #[test]

@@ -370,19 +370,19 @@ impl StockWatch {
         let pulls = Api::<ImagePull>::namespaced(client(), &self.namespace);
         let pulls = watcher(pulls, config());
         let take_set = |event: Event<InPlaceSet>| {
-            let event = kept(event, |set| (set.key(), Arc::new(trimmed(set))));
+            let event = kept(&event, |set| (set.key(), Arc::new(trimmed(set))));
             self.note(|stock| stock.take_set(event));
         };
         let take_revision = |event: Event<LeanRevision>| {
-            let event = kept(event, |it| (it.key(), Arc::new(trimmed(it))));
+            let event = kept(&event, |it| (it.key(), Arc::new(trimmed(it))));
             self.note(|stock| stock.take_revision(event));
         };
         let take_restart = |event: Event<ContainerRestart>| {
-            let event = kept(event, |it| (it.key(), Arc::new(trimmed(it))));
+            let event = kept(&event, |it| (it.key(), Arc::new(trimmed(it))));
             self.note(|stock| stock.take_restart(event));
         };
         let take_pull = |event: Event<ImagePull>| {
-            let event = kept(event, |it| {
+            let event = kept(&event, |it| {
                 let pull = PullSeen::from(it);
                 (pull.key(), Arc::new(pull))
             });

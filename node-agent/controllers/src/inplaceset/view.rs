@@ -106,6 +106,8 @@ pub(super) fn pod_view(pod: &LeanPod, set: &InPlaceSet) -> PodView {
             .unwrap_or_default(),
         finalizers: pod.finalizers().to_vec(),
         ips: pod.addresses().iter().map(ToString::to_string).collect(),
+        soft_evicted: annotation(names::SOFT_EVICTED_ANNOTATION),
+        replaces: annotation(names::REPLACES_ANNOTATION),
     }
 }
 
@@ -125,7 +127,8 @@ fn owner(pod: &LeanPod, set: &InPlaceSet) -> Owner {
     }
 }
 
-fn gate(pod: &LeanPod) -> Gate {
+/// Its gate.
+pub(super) fn gate(pod: &LeanPod) -> Gate {
     let mut gates = pod.spec.readiness_gates.iter().flatten();
     let condition = pod.condition(names::SERVICE_READY_GATE);
     Gate {
@@ -134,6 +137,7 @@ fn gate(pod: &LeanPod) -> Gate {
         message: condition
             .and_then(|condition| condition.message.clone())
             .unwrap_or_default(),
+        since: condition.and_then(|condition| condition.last_transition_time),
     }
 }
 

@@ -78,15 +78,16 @@ impl Chooser {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lean::NodeMarks;
 
     fn node(rack: &str, address: u8) -> NodeView {
         NodeView {
             uid: "u".into(),
-            is_out_of_service: false,
             home: Some(Home {
                 rack: rack.into(),
                 address: format!("10.0.0.{address}").parse().unwrap(),
             }),
+            marks: NodeMarks::default(),
         }
     }
 

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use crate::claims::{ClaimSeen, State, mark_words};
 use crate::seen::NodeSeen;
 
+/// An agent renews its Lease every 30 s; the controllers take one for dead that did not for so long.
+const AGENT_STALE_SECONDS: i64 = 45;
+
 /// How many addresses are named one by one.
 const NAMED: usize = 10;
 
@@ -15,7 +18,9 @@ pub(super) enum NodeState {
     Missing,
     /// Its kubelet says that it is ready.
     Ready,
-    /// Its kubelet says that it is not, or says nothing any more.
+    /// Its kubelet says that it is not, or says nothing any more; but its agent renewed its Lease so many seconds ago.
+    Alive(i64),
+    /// The same, and its agent did not.
     NotReady,
 }
 
@@ -31,12 +36,14 @@ pub(super) enum Deed {
 }
 
 impl NodeState {
-    /// By the Node.
-    pub(super) fn of(node: Option<&NodeSeen>) -> Self {
-        match node.map(|node| node.ready) {
-            None => Self::Missing,
-            Some(Some(true)) => Self::Ready,
-            Some(_) => Self::NotReady,
+    /// By the Node, and by how many seconds ago its agent renewed its Lease.
+    pub(super) fn of(node: Option<&NodeSeen>, renewed: Option<i64>) -> Self {
+        match (node.map(|node| node.ready), renewed) {
+            (None, _) => Self::Missing,
+            (Some(Some(true)), _) => Self::Ready,
+            // By two clocks, which may differ either way.
+            (Some(_), Some(age)) if age.abs() < AGENT_STALE_SECONDS => Self::Alive(age.abs()),
+            (Some(_), _) => Self::NotReady,
         }
     }
 }
@@ -62,6 +69,10 @@ pub(super) fn refusal(node: &str, state: NodeState, claims: usize, yes: bool) ->
         NodeState::Ready if !yes => Some(format!(
             "node {node} says that it is ready: its Pods may use their addresses, and whoever gets one of them would share it. \
              Shut the node down first (kubectl drain {node}, power off), or add --yes if you know that it is off"
+        )),
+        NodeState::Alive(age) if !yes => Some(format!(
+            "node {node} lives: its agent renewed its Lease {age} s ago, though its kubelet is not heard of. Its Pods may use their addresses, \
+             and whoever gets one of them would share it. Switch the node off first, or add --yes if you know that it is off"
         )),
         _ => None,
     }
@@ -137,15 +148,19 @@ mod tests {
 
     #[test]
     fn ready_node_is_fenced_only_when_that_is_insisted_on() {
-        let ready = NodeState::of(Some(&node(Some(true))));
+        let ready = NodeState::of(Some(&node(Some(true))), None);
         let refusal = |state, claims, yes| refusal("n1", state, claims, yes);
         assert!(refusal(ready, 3, false).unwrap().contains("add --yes"));
         assert_eq!(refusal(ready, 3, true), None);
         for silent in [Some(false), None] {
-            let state = NodeState::of(Some(&node(silent)));
-            assert_eq!(refusal(state, 3, false), None);
+            let state = |renewed| NodeState::of(Some(&node(silent)), renewed);
+            assert_eq!(refusal(state(None), 3, false), None);
+            assert_eq!(refusal(state(Some(45)), 3, false), None);
+            let alive = refusal(state(Some(12)), 3, false).unwrap();
+            assert!(alive.contains("renewed its Lease 12 s ago"), "{alive}");
+            assert_eq!(refusal(state(Some(12)), 3, true), None);
         }
-        let missing = NodeState::of(None);
+        let missing = NodeState::of(None, Some(12));
         assert_eq!(refusal(missing, 3, false), None, "a deleted node's claims");
         assert!(
             refusal(missing, 0, true)

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use node_agent_restart::gate::Holders;
 
 use super::world::{Truth, World, setting_of};
+use proto_crd::time::Timestamp;
+
 use crate::operation::{Kind, Operation, State};
 use crate::plan::{Basis, Deed, Plan, Revision, confirm, plan};
 use crate::pod::{Endpoint, PodView, Underway};
@@ -19,6 +21,8 @@ pub(super) struct Leader {
     answered: BTreeMap<String, PodView>,
     /// Where the Pod of an ordinal was seen last.
     nodes: BTreeMap<u32, String>,
+    /// Pods to which no traffic is led, since when.
+    detached: BTreeMap<String, Timestamp>,
     /// Pods of which he does not know whether his write landed.
     unsure: BTreeSet<String>,
     /// No view is older than this.
@@ -74,7 +78,13 @@ impl Leader {
         self.nodes.extend(seen);
         around.last_nodes.clone_from(&self.nodes);
         around.term = self.term;
+        let since = self.detached.iter();
+        let passed = since.map(|(uid, since)| (uid.clone(), world.now.since(*since)));
+        around.detached = passed.collect();
         let plan = plan(&set, &pods, &around, world.now);
+        let since = |uid: &String| self.detached.get(uid).copied().unwrap_or(world.now);
+        let detached = plan.detached.iter();
+        self.detached = detached.map(|uid| (uid.clone(), since(uid))).collect();
         let is_fresh = sight.age == 0;
         for (index, deed) in plan.deeds.iter().enumerate() {
             if sight.crash == Some(index) {
@@ -84,7 +94,7 @@ impl Leader {
             }
             let live = of(deed).and_then(|basis| world.pods.get(&basis.name));
             let live = live.map(|live| live.view.clone());
-            if confirm(deed, live.as_ref(), &world.set).is_err() {
+            if confirm(deed, live.as_ref(), &world.set, set.generation).is_err() {
                 self.unsure.extend(of(deed).map(|basis| basis.name.clone()));
                 continue;
             }
@@ -123,7 +133,7 @@ impl World {
     pub(super) fn land(&mut self, deed: &Deed, plan: &Plan, set: &str, is_fresh: bool) -> bool {
         let landed = match of(deed) {
             Some(basis) => self.land_on(deed, basis, is_fresh),
-            None => self.land_elsewhere(deed, plan, set),
+            None => self.land_elsewhere(deed, plan, set, is_fresh),
         };
         if landed {
             let words = format!("{deed:?}");
@@ -142,6 +152,12 @@ impl World {
             {
                 *self.deeds.entry("Recreate").or_default() += 1;
             }
+            if let Deed::CreatePod {
+                replaces: Some(_), ..
+            } = deed
+            {
+                *self.deeds.entry("Replacement").or_default() += 1;
+            }
             self.tell();
         }
         landed
@@ -157,18 +173,26 @@ impl World {
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm a kind of write")]
-    fn land_elsewhere(&mut self, deed: &Deed, plan: &Plan, set: &str) -> bool {
+    fn land_elsewhere(&mut self, deed: &Deed, plan: &Plan, set: &str, is_fresh: bool) -> bool {
         match deed {
             Deed::CreatePod {
                 name,
                 ordinal,
                 revision,
                 near,
+                replaces,
                 ..
             } => {
                 if self.pods.contains_key(name) {
                     return false;
                 }
+                let counted = self.pods.values().map(|pod| &pod.view);
+                let counted = counted.filter(|view| is_counted(view)).count();
+                assert!(
+                    !is_fresh || counted < self.set.spec.replicas as usize,
+                    "{name} is one too many: {}",
+                    self.brief()
+                );
                 let known = self
                     .set
                     .revisions
@@ -178,14 +202,15 @@ impl World {
                     .expect("Pods are of revisions that there are")
                     .template
                     .clone();
-                self.make((name, *ordinal), revision, &template, near.as_deref());
+                let place = (near.as_deref(), replaces.as_deref());
+                self.make((name, *ordinal), revision, &template, place);
             }
             Deed::AskPull {
                 node,
                 images,
                 requested_by,
             } => self.ask_pull(node, images, requested_by),
-            Deed::EndPull { node } => {
+            Deed::EndPull { node, .. } => {
                 self.around.pulls.remove(node);
             }
             Deed::CreateRevision {
@@ -247,6 +272,10 @@ impl World {
         if !is_same {
             return false;
         }
+        assert!(
+            pod.view.soft_evicted.is_none(),
+            "a soft-evicted Pod is touched: {deed:?}"
+        );
         pod.view.version = version;
         match deed {
             Deed::DeletePod { drained, .. } => self.deleted(&mut pod, *drained, is_fresh),
@@ -265,9 +294,10 @@ impl World {
             }
             Deed::ReleaseGate { operation, .. } => {
                 let holders = pod.view.gate.holders().unwrap().leave(HOLDER);
-                write_gate(&mut pod, &holders);
-                if let Some(operation) = operation {
-                    stamp(&mut pod, operation, None);
+                write_gate(&mut pod, &holders, self.now);
+                match operation {
+                    Some(operation) => stamp(&mut pod, operation, None),
+                    None => pod.view.operation = Underway::Nothing,
                 }
             }
             Deed::PatchPod { instead_of, .. } => {
@@ -299,7 +329,7 @@ impl World {
             "deleted with its gate True"
         );
         // Without a drain this is what costs the service.
-        let others = self.pods.values().filter(|it| it.view.uid != pod.view.uid);
+        let others = self.others(pod);
         let left = others.filter(|it| self.is_available(&it.view)).count();
         let spec = &self.set.spec;
         let least = spec.replicas.saturating_sub(spec.max_unavailable()) as usize;
@@ -315,7 +345,7 @@ impl World {
         let was_available = self.is_available(&pod.view);
         if pod.view.ready.is_true && !pod.taken {
             pod.taken = true;
-            let others = self.pods.values().filter(|it| it.view.uid != pod.view.uid);
+            let others = self.others(pod);
             let left = others.clone().filter(|it| self.is_available(&it.view));
             let (left, spec) = (left.count(), &self.set.spec);
             let least = spec.replicas.saturating_sub(spec.max_unavailable()) as usize;
@@ -331,7 +361,13 @@ impl World {
         }
         let holders = pod.view.gate.holders().unwrap();
         let holders = holders.enter(HOLDER, self.now).unwrap();
-        write_gate(pod, &holders);
+        write_gate(pod, &holders, self.now);
+    }
+
+    /// The others that the set counts.
+    fn others<'a>(&'a self, pod: &'a Truth) -> impl Iterator<Item = &'a Truth> + Clone {
+        let others = self.pods.values();
+        others.filter(|it| it.view.uid != pod.view.uid && it.view.soft_evicted.is_none())
     }
 
     pub(super) fn is_available(&self, view: &PodView) -> bool {
@@ -360,6 +396,8 @@ impl World {
             !(is_lossless && touches && view.gate.is_true() && !nowhere),
             "patched while its gate is True: {view:?}"
         );
+        self.quiet_is_over(pod);
+        let view = &mut pod.view;
         for (name, image) in &patch.images {
             let container = view.containers.iter_mut().find(|one| one.name == *name);
             image.clone_into(&mut container.unwrap().image);
@@ -376,6 +414,23 @@ impl World {
             Some(operation) => stamp(pod, operation, None),
             None => pod.view.operation = Underway::Nothing,
         }
+    }
+
+    /// Whatever the leader remembers or forgot: nobody sent traffic for the quiet time before what was drained is patched.
+    fn quiet_is_over(&self, pod: &Truth) {
+        let (Some(lossless), Some(operation)) = (&self.set.spec.lossless, pod.view.operation())
+        else {
+            return;
+        };
+        if operation.state != State::Draining || operation.forced {
+            return;
+        }
+        let passed = pod.quiet_since.map(|since| self.now.since(since));
+        assert!(
+            passed.is_some_and(|passed| passed >= lossless.quiet()),
+            "patched {passed:?} after the last traffic: {:?}",
+            pod.view
+        );
     }
 
     /// What must hold at every moment.
@@ -407,6 +462,11 @@ impl World {
     }
 }
 
+/// One of those that the set is to have so many of.
+fn is_counted(view: &PodView) -> bool {
+    !view.deleting && view.soft_evicted.is_none()
+}
+
 fn stamp(pod: &mut Truth, operation: &Operation, protections: Option<&Vec<String>>) {
     // As it is written and read again.
     let text = operation.text();
@@ -417,7 +477,10 @@ fn stamp(pod: &mut Truth, operation: &Operation, protections: Option<&Vec<String
     }
 }
 
-fn write_gate(pod: &mut Truth, holders: &Holders) {
+fn write_gate(pod: &mut Truth, holders: &Holders, now: Timestamp) {
+    if pod.view.gate.status.as_deref() != Some(holders.status()) {
+        pod.view.gate.since = now.to_string().parse().ok();
+    }
     pod.view.gate.status = Some(holders.status().to_owned());
     pod.view.gate.message = holders.message();
 }

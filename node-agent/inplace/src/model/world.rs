@@ -34,8 +34,10 @@ pub(super) struct Truth {
     /// By container: the image and the setting that what runs was started with.
     pub(super) running: BTreeMap<String, (String, String)>,
     pub(super) stop_until: Option<Timestamp>,
-    /// It was in service when the set took it out.
+    /// It was in service when the set took it out, and has not been since.
     pub(super) taken: bool,
+    /// Since when nobody sends it traffic; nothing: somebody does.
+    pub(super) quiet_since: Option<Timestamp>,
     /// By container and release: how often it was stopped on purpose.
     pub(super) stops: BTreeMap<(String, String), u32>,
     /// Ends that nobody wanted.
@@ -182,6 +184,9 @@ impl World {
             if pod.view != before {
                 pod.view.version = self.next();
             }
+            let is_quiet = self.is_quiet(&pod.view);
+            pod.quiet_since = is_quiet.then(|| pod.quiet_since.unwrap_or(self.now));
+            pod.taken &= pod.view.operation().is_some() || !self.is_available(&pod.view);
             let ended = pod.stop_until.is_some_and(|until| self.now >= until);
             if pod.view.deleting && ended && pod.view.finalizers.is_empty() {
                 self.around.endpoints.remove(&pod.view.uid);
@@ -193,6 +198,14 @@ impl World {
         self.pulls();
         self.restarts();
         self.tell();
+    }
+
+    /// Whether nobody sends it traffic.
+    fn is_quiet(&self, view: &PodView) -> bool {
+        let endpoint = self.around.endpoints.get(&view.uid);
+        let of_nobody = |name: &String| name == names::ENDPOINTS_PROTECTION && !self.has_service;
+        let mut finalizers = view.finalizers.iter().filter(|name| !of_nobody(name));
+        !view.ready.is_true && endpoint != Some(&Endpoint::Ready) && finalizers.next().is_none()
     }
 
     /// Where it is preferred if it can be there, else anywhere.
@@ -311,6 +324,7 @@ impl World {
         }
         let pulls = NodePulls {
             requested_by: requested_by.to_owned(),
+            since: Some(self.now),
             images: images.iter().map(pending).collect(),
         };
         self.around.pulls.insert(node.to_owned(), pulls);
@@ -439,7 +453,7 @@ impl World {
         (name, ordinal): (&str, u32),
         revision: &str,
         template: &Value,
-        near: Option<&str>,
+        (near, replaces): (Option<&str>, Option<&str>),
     ) {
         let uid = format!("u{}", self.next());
         let listed = template["spec"]["containers"].as_array().unwrap();
@@ -481,6 +495,8 @@ impl World {
             reported: BTreeMap::new(),
             finalizers: Vec::new(),
             ips: Vec::new(),
+            soft_evicted: None,
+            replaces: replaces.map(ToOwned::to_owned),
         };
         let pod = Truth {
             view,
@@ -490,6 +506,7 @@ impl World {
             running: BTreeMap::new(),
             stop_until: None,
             taken: false,
+            quiet_since: None,
             stops: BTreeMap::new(),
             crashes: 0,
         };
@@ -521,6 +538,7 @@ fn agent(view: &mut PodView) {
     }
     if view.gate.status.is_none() {
         view.gate.status = Some("True".to_owned());
+        view.gate.since = view.containers_ready.since;
     }
     for container in &view.containers {
         let desired = specification_hash(&container.name, &container.image);

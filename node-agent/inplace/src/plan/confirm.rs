@@ -39,6 +39,9 @@ pub enum Refusal {
         /// What was planned.
         planned: String,
     },
+    /// The set's spec is another one than was looked at: how many Pods it wants, how many may be out of service.
+    #[error("the set was changed since it was looked at")]
+    OtherSpec,
     /// The set is being deleted, or paused.
     #[error("the set is being deleted, or was paused")]
     Stopped,
@@ -50,12 +53,17 @@ pub enum Refusal {
     },
 }
 
-/// Asked right before a write, with the Pod and the set read from the API just now (`pod`: nothing, where there is none). Writes
-/// that touch no Pod that exists are asked with the set alone.
+/// Asked right before a write, with the Pod and the set read from the API just now (`pod`: nothing, where there is none) and the
+/// generation of the set that was planned for. Writes that touch no Pod that exists are asked with the set alone.
 ///
 /// # Errors
 /// See [`Refusal`].
-pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), Refusal> {
+pub fn confirm(
+    deed: &Deed,
+    pod: Option<&PodView>,
+    set: &SetView,
+    planned_for: i64,
+) -> Result<(), Refusal> {
     match deed {
         Deed::PatchPod {
             pod: basis,
@@ -76,7 +84,7 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
             drained,
         } => {
             let pod = ours(same(basis, pod)?)?;
-            alive(set)?;
+            same_spec(set, planned_for)?;
             if *drained {
                 out_of_service(set, pod)?;
             }
@@ -89,7 +97,7 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
         } => {
             let pod = ours(same(basis, pod)?)?;
             alive(set)?;
-            begins(set, pod, operation)
+            begins(set, pod, operation, planned_for)
         }
         Deed::Stamp { pod: basis, .. }
         | Deed::ReleaseGate { pod: basis, .. }
@@ -101,9 +109,8 @@ pub fn confirm(deed: &Deed, pod: Option<&PodView>, set: &SetView) -> Result<(), 
             ..
         } => still_old(basis, ours(same_one(basis, pod)?)?, containers),
         Deed::Adopt { pod: basis } => adoptable(same(basis, pod)?, set),
-        Deed::CreatePod { .. } | Deed::CreateRevision { .. } | Deed::AdoptRevision { .. } => {
-            alive(set)
-        }
+        Deed::CreatePod { .. } => same_spec(set, planned_for),
+        Deed::CreateRevision { .. } | Deed::AdoptRevision { .. } => alive(set),
         Deed::AskPull { .. }
         | Deed::EndPull { .. }
         | Deed::NumberRevision { .. }
@@ -132,7 +139,7 @@ fn out_of_service(set: &SetView, pod: &PodView) -> Result<(), Refusal> {
     })
 }
 
-/// A container that is another one already is not stopped once more.
+/// A container that is another one already is not stopped once more, nor one of a Pod that is to be left alone.
 fn still_old(basis: &Basis, pod: &PodView, containers: &[String]) -> Result<(), Refusal> {
     let under_way = pod.operation().filter(|it| it.state == State::Upgrading);
     let is_old = |name: &String| {
@@ -140,16 +147,25 @@ fn still_old(basis: &Basis, pod: &PodView, containers: &[String]) -> Result<(), 
         let before = under_way.and_then(|it| it.before.get(name));
         before.is_some() && runs.and_then(|one| one.id.as_ref()) == before
     };
-    if containers.iter().all(is_old) {
+    if containers.iter().all(is_old) && pod.soft_evicted.is_none() {
         return Ok(());
     }
     Err(changed(basis))
 }
 
 /// The first step out of service is not made for what is not wanted any more.
-fn begins(set: &SetView, pod: &PodView, operation: &Operation) -> Result<(), Refusal> {
+fn begins(
+    set: &SetView,
+    pod: &PodView,
+    operation: &Operation,
+    planned_for: i64,
+) -> Result<(), Refusal> {
     let goes_on = pod.operation().is_some_and(|before| before.state.is_held());
-    if operation.op == Kind::Remove || goes_on {
+    if goes_on {
+        return Ok(());
+    }
+    same_spec(set, planned_for)?;
+    if operation.op == Kind::Remove {
         return Ok(());
     }
     if set.spec.paused {
@@ -204,6 +220,16 @@ const fn alive(set: &SetView) -> Result<(), Refusal> {
         Err(Refusal::Stopped)
     } else {
         Ok(())
+    }
+}
+
+/// What a plan did for a set of other replicas, or of another budget, would be done beside what the next one does.
+fn same_spec(set: &SetView, planned_for: i64) -> Result<(), Refusal> {
+    alive(set)?;
+    if set.generation == planned_for {
+        Ok(())
+    } else {
+        Err(Refusal::OtherSpec)
     }
 }
 

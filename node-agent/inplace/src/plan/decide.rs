@@ -69,6 +69,7 @@ pub fn plan(set: &SetView, pods: &[PodView], surroundings: &Surroundings, now: T
 fn idle(set: &SetView, deeds: Vec<Deed>) -> Plan {
     Plan {
         deeds,
+        detached: BTreeSet::new(),
         status: set.status.clone(),
         look_again: None,
     }
@@ -161,7 +162,8 @@ impl<'a> Deciding<'a> {
         );
         let (made_updated, lacking) = self.lacking(&roster, revision, current);
         let chosen = chosen(&roster.kept, revision, lacking);
-        let mut kept = self.members(&roster.kept, |pod| {
+        let release = self.under_way(&target, current);
+        let mut kept = self.members(&roster.kept, release, |pod| {
             if chosen.contains(pod.uid.as_str()) {
                 ways.of(pod, spec.lossless.is_some()).goal(&target)
             } else {
@@ -172,11 +174,7 @@ impl<'a> Deciding<'a> {
         let obstacle = self.obstacle(&roster, &ways, &chosen);
         let refused = obstacle.iter().filter(|obstacle| obstacle.is_refused);
         let refused = refused.map(|obstacle| obstacle.why.clone()).next();
-        let removal = format!("remove-{}", set.generation);
-        let mut surplus = self.members(&roster.surplus, |_| Goal::Leave {
-            kind: Kind::Remove,
-            release: &removal,
-        });
+        let mut surplus = self.surplus(&roster);
         let mut outcome = Outcome {
             target: &target,
             current,
@@ -193,10 +191,10 @@ impl<'a> Deciding<'a> {
             && outcome.failed.is_none()
             && !kept.iter().any(|member| member.step.troubled);
         let look_again = self.look_again(&kept, &surplus);
-        let mut deeds = self.of_pods(&roster, &mut kept, &mut surplus, may_begin);
+        let (mut deeds, asking) = self.of_pods(&roster, &mut kept, &mut surplus, may_begin);
         deeds.extend(self.created(&roster, made_updated, &target, current));
         deeds.extend(self.belonging(&roster));
-        deeds.extend(self.asked(&deeds, &roster, &ways, &target, outcome.chosen == 0));
+        deeds.extend(self.asked(&asking, &kept, &ways, &target, outcome.chosen == 0));
         deeds.extend(self.pruned(pods, revision, current));
         outcome.failed = failed(&kept);
         let status = status::status(set, &outcome, &kept, &surplus, self.surroundings, self.now);
@@ -204,11 +202,32 @@ impl<'a> Deciding<'a> {
         if status != set.status {
             deeds.push(Deed::WriteStatus);
         }
+        let detached = kept.iter().chain(&surplus);
+        let detached = detached.filter(|member| member.step.detached);
         Plan {
             deeds,
+            detached: detached.map(|member| member.pod.uid.clone()).collect(),
             status,
             look_again,
         }
+    }
+
+    /// Those that are too many.
+    fn surplus(&self, roster: &Roster<'a>) -> Vec<Member<'a>> {
+        let removal = format!("remove-{}", self.set.generation);
+        let kind = Kind::Remove;
+        self.members(&roster.surplus, None, |_| Goal::Leave {
+            kind,
+            release: &removal,
+        })
+    }
+
+    /// The release, until it is done: Pods that went through it have all their traffic back then.
+    fn under_way<'t>(&self, target: &'t Target, current: &str) -> Option<&'t str> {
+        let told = self.set.status.release.as_ref();
+        let goes_on = told
+            .is_some_and(|told| told.id == target.release && told.phase != ReleasePhase::Succeeded);
+        (goes_on || current != target.revision).then_some(target.release.as_str())
     }
 
     /// How many Pods are made anew with the update revision, and how many of those that there are get it besides.
@@ -279,6 +298,7 @@ impl<'a> Deciding<'a> {
     fn members<'g>(
         &self,
         pods: &[&'a PodView],
+        release: Option<&str>,
         goal: impl Fn(&PodView) -> Goal<'g>,
     ) -> Vec<Member<'a>> {
         let spec = &self.set.spec;
@@ -297,6 +317,8 @@ impl<'a> Deciding<'a> {
                 node_is_well: self.surroundings.nodes_well.contains(node),
                 pulls: self.surroundings.pulls.get(node),
                 restarts: &self.surroundings.restarts,
+                detached_for: self.surroundings.detached.get(&pod.uid).copied(),
+                release,
                 paused: spec.paused,
                 term: self.surroundings.term,
                 now: self.now,
@@ -315,36 +337,36 @@ impl<'a> Deciding<'a> {
     fn of_pods(
         &self,
         roster: &Roster<'_>,
-        kept: &mut [Member<'_>],
+        kept: &mut [Member<'a>],
         surplus: &mut [Member<'_>],
         may_begin: bool,
-    ) -> Vec<Deed> {
+    ) -> (Vec<Deed>, BTreeSet<&'a str>) {
         let mut budget = self.budget(kept, surplus);
         let mut deeds = ended(roster);
-        deeds.extend(of_kept(kept, &mut budget, may_begin));
+        let granted = of_kept(kept, &mut budget, may_begin);
+        deeds.extend(granted.deeds);
         deeds.extend(of_surplus(surplus, &mut budget));
-        deeds
+        (deeds, granted.asking)
     }
 
     /// What nodes are asked for.
     fn asked(
         &self,
-        deeds: &[Deed],
-        roster: &Roster<'_>,
+        asking: &BTreeSet<&str>,
+        kept: &[Member<'a>],
         ways: &Ways,
         target: &Target,
         none_chosen: bool,
     ) -> Vec<Deed> {
-        let lossless = self.set.spec.lossless.is_some();
-        let untouched = |pod: &&PodView| pod.operation().is_none();
-        pulls::deeds(
-            target,
-            &roster.kept,
-            &begun(deeds),
-            |pod| ways.of(pod, lossless),
-            self.surroundings,
-            none_chosen && roster.kept.iter().all(untouched),
-        )
+        let spec = &self.set.spec;
+        let needed = kept.iter().filter(|member| {
+            asking.contains(member.pod.uid.as_str())
+                || pulls::are_needed(member, target, spec.paused)
+        });
+        let ways = needed.map(|member| (member.pod, ways.of(member.pod, spec.lossless.is_some())));
+        let mut members = kept.iter();
+        let is_over = none_chosen && members.all(|member| member.pod.operation().is_none());
+        pulls::deeds(target, ways, self.surroundings, is_over)
     }
 
     fn budget(&self, kept: &[Member<'_>], surplus: &[Member<'_>]) -> Budget {
@@ -407,6 +429,7 @@ impl<'a> Deciding<'a> {
                     release: (is_updated && current != target.revision)
                         .then(|| target.release.clone()),
                     near: self.surroundings.last_nodes.get(ordinal).cloned(),
+                    replaces: roster.replaced_by(place).map(|pod| pod.uid.clone()),
                 }
             })
             .collect()
@@ -487,19 +510,4 @@ fn failed(kept: &[Member<'_>]) -> Option<(String, Reason, String)> {
         ))
     });
     failed.next()
-}
-
-/// The Pods whose first write is among these: their images are asked for at once.
-fn begun(deeds: &[Deed]) -> BTreeSet<&str> {
-    deeds
-        .iter()
-        .filter_map(|deed| match deed {
-            Deed::Stamp { pod, operation, .. }
-                if operation.state == crate::operation::State::PrePull =>
-            {
-                Some(pod.uid.as_str())
-            }
-            _ => None,
-        })
-        .collect()
 }

@@ -3,6 +3,8 @@
 //! Always holds: what is granted leaves at least `replicas - maxUnavailable` Pods available, counting every Pod that is not,
 //! whatever the cause; a Pod that serves nobody costs nothing.
 
+use std::collections::BTreeSet;
+
 use super::Deed;
 use crate::pod::{Next, PodView, Step};
 
@@ -52,13 +54,23 @@ impl Budget {
     }
 }
 
-/// The deeds of those that stay, in the order in which they come. `may_begin`: whether further Pods follow.
-pub(super) fn of_kept(
-    members: &mut [Member<'_>],
+/// What those that stay get.
+#[derive(Debug, Default)]
+pub(super) struct Granted<'a> {
+    /// Writes on them.
+    pub(super) deeds: Vec<Deed>,
+    /// Those, by UID, whose nodes are asked for their images.
+    pub(super) asking: BTreeSet<&'a str>,
+}
+
+/// What those that stay get, in the order in which they come. `may_begin`: whether further Pods follow.
+pub(super) fn of_kept<'a>(
+    members: &mut [Member<'a>],
     budget: &mut Budget,
     may_begin: bool,
-) -> Vec<Deed> {
+) -> Granted<'a> {
     let mut deeds = Vec::new();
+    let mut asking = BTreeSet::new();
     let under_way = members
         .iter()
         .filter(|member| member.step.state == crate::operation::State::PrePull)
@@ -71,17 +83,17 @@ pub(super) fn of_kept(
         match std::mem::replace(&mut member.step.next, Next::Nothing) {
             Next::Do(deed) => deeds.push(deed),
             Next::Free(deed) if may_begin => deeds.push(deed),
-            Next::Begin(deed) if may_begin => {
+            Next::AskImages if may_begin => {
                 // One that is unavailable already holds others up as long as it waits.
                 let costs = member.is_available;
                 if !costs || room > 0 {
                     room = room.saturating_sub(usize::from(costs));
-                    deeds.push(deed);
+                    asking.insert(member.pod.uid.as_str());
                 }
             }
             Next::Drain(deed) if may_begin && budget.take(member) => deeds.push(deed),
             Next::Drain(_) if may_begin => waits.push(index),
-            Next::Nothing | Next::Free(_) | Next::Begin(_) | Next::Drain(_) => {}
+            Next::Nothing | Next::Free(_) | Next::AskImages | Next::Drain(_) => {}
         }
     }
     for index in waits {
@@ -94,7 +106,7 @@ pub(super) fn of_kept(
             );
         }
     }
-    deeds
+    Granted { deeds, asking }
 }
 
 /// The deeds of those that are too many.
@@ -106,8 +118,8 @@ pub(super) fn of_surplus(members: &mut [Member<'_>], budget: &mut Budget) -> Vec
             Next::Drain(_) => {
                 "others to be available".clone_into(&mut member.step.waits_for);
             }
-            Next::Do(deed) | Next::Free(deed) | Next::Begin(deed) => deeds.push(deed),
-            Next::Nothing => {}
+            Next::Do(deed) | Next::Free(deed) => deeds.push(deed),
+            Next::Nothing | Next::AskImages => {}
         }
     }
     deeds

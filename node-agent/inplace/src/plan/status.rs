@@ -5,7 +5,9 @@
 mod conditions;
 mod release;
 
-use proto_crd::in_place_set::{InPlaceSetStatus, ReleasePhase, TEXT_LIMIT};
+use proto_crd::in_place_set::{
+    InPlaceSetStatus, ReleasePhase, SOFT_EVICTED_LIMIT, SoftEvictedPod, TEXT_LIMIT,
+};
 use proto_crd::time::Timestamp;
 
 use super::goals::{Target, is_updated};
@@ -89,6 +91,8 @@ pub(super) fn status(
         })
         .saturating_add(deleting),
         attaching: count(&|member| member.step.state == State::Attaching && !member.is_available),
+        soft_evicted_replicas: u32::try_from(outcome.roster.soft_evicted.len()).unwrap_or(u32::MAX),
+        soft_evicted: soft_evicted(outcome.roster),
         current_revision: outcome.current.to_owned(),
         update_revision: revision.clone(),
         collision_count: set.status.collision_count,
@@ -112,6 +116,20 @@ pub(super) fn status(
     status.release = release::release(set, outcome, kept, is_complete, now);
     conditions::set(set, outcome, surplus, &mut status, surroundings, now);
     status
+}
+
+/// Who does not count any more, and who is there instead.
+fn soft_evicted(roster: &Roster<'_>) -> Vec<SoftEvictedPod> {
+    let told = roster.soft_evicted.iter().take(SOFT_EVICTED_LIMIT);
+    told.map(|pod| SoftEvictedPod {
+        name: pod.name.clone(),
+        // What is longer is no id of ours.
+        decision: (pod.soft_evicted.iter().flat_map(|id| id.chars()))
+            .take(63)
+            .collect(),
+        replacement: roster.replacement(pod).map(|pod| pod.name.clone()),
+    })
+    .collect()
 }
 
 /// What people are told in Events: what is different from what was told last.

@@ -12,6 +12,7 @@ use crate::pod::{Condition, Container, Gate, Owner, Phase, PodView, Underway};
 use crate::revision;
 
 mod history;
+mod soft_evicted;
 
 pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_milliseconds(seconds * 1000)
@@ -93,6 +94,7 @@ pub(crate) fn pod(ordinal: u32) -> PodView {
             declared: true,
             status: Some("True".to_owned()),
             message: String::new(),
+            since: Some(at(9)),
         },
         ready: is_true,
         containers_ready: is_true,
@@ -116,6 +118,8 @@ pub(crate) fn pod(ordinal: u32) -> PodView {
         .into(),
         finalizers: vec![names::ENDPOINTS_PROTECTION.to_owned()],
         ips: vec![format!("10.0.{}.{}", ordinal / 250, ordinal % 250)],
+        soft_evicted: None,
+        replaces: None,
     }
 }
 
@@ -174,13 +178,13 @@ fn rows_of_what_is_done_first() {
             "the highest ordinal first",
             none.clone(),
             three(),
-            &["PrePull shop-2", "pull n2"],
+            &["pull n2"],
         ),
         (
             "who is down comes first, and costs nothing",
             none.clone(),
             with(&|pods| down(&mut pods[0])),
-            &["PrePull shop-0", "PrePull shop-2", "pull n0", "pull n2"],
+            &["pull n0", "pull n2"],
         ),
         ("nobody while paused", json!({"paused": true}), three(), &[]),
         (
@@ -196,7 +200,7 @@ fn rows_of_what_is_done_first() {
                 pods[1].phase = Phase::Ended;
                 down(&mut pods[1]);
             }),
-            &["delete shop-1", "PrePull shop-2", "pull n2"],
+            &["delete shop-1", "pull n2"],
         ),
         (
             "missing Pods are made, lowest first",
@@ -259,7 +263,7 @@ fn rows_of_what_is_done_first() {
             "without a drain the patch comes after the pull, too",
             json!({"lossless": null}),
             three(),
-            &["PrePull shop-2", "pull n2"],
+            &["pull n2"],
         ),
         (
             "what cannot be in place goes and is made anew",
@@ -271,7 +275,7 @@ fn rows_of_what_is_done_first() {
             "a Pod without the gate cannot be drained: it is made anew",
             none,
             with(&|pods| pods[2].gate = Gate::default()),
-            &["delete shop-2", "PrePull shop-1", "pull n1"],
+            &["delete shop-2", "pull n1"],
         ),
     ];
     for (name, spec, pods, wanted) in rows {
@@ -284,7 +288,6 @@ fn who_lacks_its_traffic_still_serves_and_is_not_taken_for_down() {
     let mut pods = [pod(0), pod(1), pod(2)];
     for pod in &mut pods {
         pod.finalizers.clear();
-        pod.operation = Underway::This(Box::new(prepared(pod)));
     }
     let mut around = around(&pods);
     around.pulls = pods
@@ -318,7 +321,7 @@ fn prepared(pod: &PodView) -> Operation {
         op: Kind::Upgrade,
         release_id: "r".to_owned(),
         to_revision: revision_of("app:2", 2).hash,
-        state: State::PrePull,
+        state: State::Draining,
         since: pod.created_at.max(at(90)),
         attempts: 0,
         term: 1,
@@ -333,8 +336,50 @@ fn prepared(pod: &PodView) -> Operation {
 fn present() -> NodePulls {
     NodePulls {
         requested_by: "r".to_owned(),
+        since: Some(at(90)),
         images: [("app:2".to_owned(), Pull::Present)].into(),
     }
+}
+
+#[test]
+fn a_node_is_asked_once_for_a_release_and_what_was_asked_for_is_taken_back_in_time() {
+    let pods = [pod(0), pod(1), pod(2)];
+    let pulls = |plan: &Plan| -> Vec<Deed> {
+        let of_pulls = |deed: &&Deed| matches!(deed, Deed::AskPull { .. } | Deed::EndPull { .. });
+        plan.deeds.iter().filter(of_pulls).cloned().collect()
+    };
+    let end = |in_time| Deed::EndPull {
+        node: "n2".to_owned(),
+        in_time,
+    };
+    let mut around = around(&pods);
+    let failed = Pull::Failed("no such image".to_owned());
+    let mut asked = present();
+    for (state, paused, then) in [
+        (Pull::Pending(String::new()), false, vec![]),
+        (Pull::Present, false, vec![]),
+        (failed.clone(), false, vec![]),
+        (Pull::Pending(String::new()), true, vec![]),
+        // It is asked for anew when the set goes on.
+        (failed, true, vec![end(false)]),
+    ] {
+        asked.images.insert("app:2".to_owned(), state.clone());
+        around.pulls = [("n2".to_owned(), asked.clone())].into();
+        let mut set = released();
+        set.spec.paused = paused;
+        let plan = plan(&set, &pods, &around, at(100));
+        assert_eq!(pulls(&plan), then, "{state:?} {paused}");
+    }
+    // For a release that is given up, and when all is done.
+    asked.images.insert("app:2".to_owned(), Pull::Present);
+    around.pulls = [("n2".to_owned(), asked)].into();
+    let mut back = released();
+    back.spec.revision = Some(revision_of("app:1", 1).hash);
+    let over = plan(&back, &pods, &around, at(100));
+    assert_eq!(pulls(&over), [end(true)]);
+    let release = over.status.release.expect("it is told");
+    assert_eq!(release.phase, ReleasePhase::Succeeded, "{release:?}");
+    assert_eq!(release.to_revision, revision_of("app:1", 1).hash);
 }
 
 #[test]
@@ -369,9 +414,12 @@ fn live_reads_refuse_what_a_view_allowed() {
         instead_of: None,
     };
     let target = revision_of("app:2", 2).hash;
-    assert_eq!(confirm(&patch(&target), Some(&held), &set), Ok(()));
+    assert_eq!(
+        confirm(&patch(&target), Some(&held), &set, set.generation),
+        Ok(())
+    );
     let other = revision_of("app:1", 1).hash;
-    let refused = confirm(&patch(&other), Some(&held), &set);
+    let refused = confirm(&patch(&other), Some(&held), &set, set.generation);
     assert!(
         matches!(refused, Err(Refusal::OtherTarget { .. })),
         "{refused:?}"
@@ -379,7 +427,7 @@ fn live_reads_refuse_what_a_view_allowed() {
     let live = |change: &dyn Fn(&mut PodView)| {
         let mut live = held.clone();
         change(&mut live);
-        confirm(&patch(&target), Some(&live), &set)
+        confirm(&patch(&target), Some(&live), &set, set.generation)
             .unwrap_err()
             .to_string()
     };
@@ -395,8 +443,16 @@ fn live_reads_refuse_what_a_view_allowed() {
     ] {
         assert!(said.contains(words), "{said}");
     }
-    let gone = confirm(&patch(&target), None, &set).unwrap_err();
+    let gone = confirm(&patch(&target), None, &set, set.generation).unwrap_err();
     assert!(gone.to_string().contains("is gone"), "{gone}");
+    // How many Pods go depends on what the set wants.
+    let deletion = Deed::DeletePod {
+        pod: held.basis(),
+        drained: true,
+    };
+    let of = |planned_for| confirm(&deletion, Some(&held), &set, planned_for);
+    assert_eq!(of(set.generation), Ok(()));
+    assert_eq!(of(set.generation - 1), Err(Refusal::OtherSpec));
 }
 
 /// How long a plan takes: `cargo test -p node-agent-inplace -- --ignored --nocapture a_plan`.

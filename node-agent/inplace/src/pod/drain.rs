@@ -1,5 +1,7 @@
 //! How a Pod's traffic is led away: until nobody sends it any, and a quiet time besides. It can be taken back at any moment.
 
+use std::time::Duration;
+
 use proto_crd::in_place_set::{Lossless, OnDrainTimeout};
 
 use super::signals::listed;
@@ -37,12 +39,13 @@ impl Look<'_> {
                 .pod
                 .awaited_to_detach(lossless, self.endpoint, self.holder);
         }
-        if operation.state == State::Quiet {
-            return self.quiet(operation, goal, lossless, &awaited);
-        }
         if awaited.is_empty() {
-            let quiet = operation.at(State::Quiet, self.now);
-            return Step::of(operation, Next::Do(self.stamp(quiet)));
+            return self.quiet(operation, goal, lossless);
+        }
+        if operation.state == State::Quiet || self.detached_for.is_some() {
+            // Traffic is back: it has all of its time anew.
+            let again = self.stamp(operation.at(State::Draining, self.now));
+            return Step::of(operation, Next::Do(again)).for_whom(listed(&awaited));
         }
         let late = operation.since.after(lossless.drain_timeout());
         let waits_for = listed(&awaited);
@@ -73,26 +76,28 @@ impl Look<'_> {
         operation.at(State::Draining, self.now)
     }
 
-    fn quiet(
-        &self,
-        operation: &Operation,
-        goal: &Goal<'_>,
-        lossless: &Lossless,
-        awaited: &[String],
-    ) -> Step {
-        if !awaited.is_empty() {
-            let again = self.draining(operation);
-            let step = Step::of(operation, Next::Do(self.stamp(again)));
-            return step.for_whom(listed(awaited));
-        }
-        let end = operation.since.after(lossless.quiet());
-        if end > self.now {
-            return Step::waiting(operation, "the quiet time to end").until(end);
+    /// No traffic is led to it. Since when, the leader remembers: one that begins anew waits anew, which loses nothing.
+    fn quiet(&self, operation: &Operation, goal: &Goal<'_>, lossless: &Lossless) -> Step {
+        let written = self.now.since(operation.since);
+        let passed = match operation.state {
+            State::Quiet => written,
+            _ => self.detached_for.unwrap_or_default(),
+        };
+        let mut step = Step::of(operation, Next::Nothing);
+        step.state = State::Quiet;
+        step.detached = true;
+        if passed < lossless.quiet() {
+            // Kept in whole milliseconds: rounded up, it is over then.
+            let left = lossless.quiet().saturating_sub(passed) + Duration::from_millis(1);
+            return step
+                .for_whom("the quiet time to end")
+                .until(self.now.after(left));
         }
         if operation.op == Kind::Upgrade && !self.node_is_well {
             let who = format!("{} to be ready, with an agent that lives", self.node());
-            return Step::waiting(operation, who);
+            return step.for_whom(who);
         }
-        Step::of(operation, Next::Do(self.last(operation, goal, true)))
+        step.next = Next::Do(self.last(operation, goal, true));
+        step
     }
 }

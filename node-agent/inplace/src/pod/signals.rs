@@ -41,7 +41,7 @@ impl PodView {
     }
 
     /// Whether it counts as available: ready for the minimum time, nothing is done with it that costs service, and all who are
-    /// to send traffic to it do.
+    /// to send traffic to it do: its endpoint too, where traffic is led away and back.
     pub fn is_available(
         &self,
         endpoint: Endpoint,
@@ -55,6 +55,7 @@ impl PodView {
         });
         self.is_serving()
             && untouched
+            && (lossless.is_none() || endpoint != Endpoint::NotReady)
             && self.ready_for(min_ready, now).is_none()
             && self.unattached(lossless, endpoint).is_empty()
     }

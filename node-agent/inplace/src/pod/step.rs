@@ -37,6 +37,10 @@ pub struct Look<'a> {
     pub pulls: Option<&'a NodePulls>,
     /// The set's requests to restart containers, by name.
     pub restarts: &'a BTreeMap<String, Restart>,
+    /// For how long no traffic was led to it, as far as this leader knows; nothing: it was at his last look.
+    pub detached_for: Option<Duration>,
+    /// The release that is under way, if one is.
+    pub release: Option<&'a str>,
     /// Whether no further Pod is begun with. What was given up is forgotten then.
     pub paused: bool,
     /// The term of the leader that looks.
@@ -75,8 +79,8 @@ pub enum Next {
     Nothing,
     /// This one, whatever else is under way.
     Do(Deed),
-    /// The first one of an operation. It costs no service.
-    Begin(Deed),
+    /// None on the Pod: its node is asked for its images.
+    AskImages,
     /// The only one of an operation. It costs no service.
     Free(Deed),
     /// It costs the Pod's service.
@@ -98,6 +102,8 @@ pub struct Step {
     pub failure: Option<Failure>,
     /// Whether it looks as if it would fail: no further Pod follows it.
     pub troubled: bool,
+    /// Whether it is held unready and no traffic is led to it.
+    pub detached: bool,
     /// When to look again even if nothing happens.
     pub look_again: Option<Timestamp>,
 }
@@ -111,6 +117,7 @@ impl Step {
             waits_for: String::new(),
             failure: None,
             troubled: false,
+            detached: false,
             look_again: None,
         }
     }
@@ -167,11 +174,11 @@ pub fn step(look: &Look<'_>, goal: &Goal<'_>) -> Step {
 
 impl Look<'_> {
     /// Nothing is done with the Pod yet.
-    fn begin(&self, goal: &Goal<'_>, attempts: u32) -> Step {
+    pub(super) fn begin(&self, goal: &Goal<'_>, attempts: u32) -> Step {
         let pod = self.pod;
         let serving = |next| Step::new(State::Serving, None, next);
         match *goal {
-            Goal::Stay => serving(Next::Nothing),
+            Goal::Stay => self.settle(),
             Goal::Leave { kind, release } => {
                 let to = pod.revision.as_deref().unwrap_or_default();
                 if pod.node.is_none() {
@@ -192,9 +199,7 @@ impl Look<'_> {
                 if images(patch).next().is_none() {
                     return self.drain(&operation, goal);
                 }
-                serving(Next::Begin(
-                    self.stamp(operation.at(State::PrePull, self.now)),
-                ))
+                self.pre_pull(&operation, goal, patch)
             }
         }
     }
@@ -244,7 +249,10 @@ impl Look<'_> {
             }
         };
         match operation.state {
-            State::Serving | State::PrePull => self.pre_pull(operation, goal, is_this),
+            State::Serving | State::PrePull => match goal {
+                Goal::Stay => Step::of(operation, Next::Do(self.finish())),
+                _ => self.begin(goal, operation.attempts),
+            },
             State::Draining | State::Detached | State::Quiet => {
                 self.take_out(operation, goal, is_this)
             }
@@ -253,55 +261,46 @@ impl Look<'_> {
         }
     }
 
-    /// Its node gets the images.
-    fn pre_pull(&self, operation: &Operation, goal: &Goal<'_>, is_this: bool) -> Step {
-        let Goal::Upgrade { patch, .. } = *goal else {
-            return match goal {
-                Goal::Stay => Step::of(operation, Next::Do(self.finish())),
-                _ => self.begin(goal, operation.attempts),
-            };
+    /// Its node gets the images. Nothing of that is written on the Pod: what its node is asked for says it.
+    fn pre_pull(&self, operation: &Operation, goal: &Goal<'_>, patch: &PodPatch) -> Step {
+        let all = |asked: &&NodePulls| images(patch).all(|it| asked.images.contains_key(it));
+        let asked = self
+            .pulls
+            .filter(|asked| asked.requested_by == operation.release_id);
+        let Some(asked) = asked.filter(all) else {
+            return Step::new(State::Serving, None, Next::AskImages);
         };
-        if !is_this {
-            // Nothing was touched yet: the other target begins where this one ends.
-            return match self.begin(goal, operation.attempts).next {
-                Next::Begin(deed) => Step::of(operation, Next::Do(deed)),
-                next => Step::of(operation, next),
-            };
-        }
+        let since = asked.since.unwrap_or(self.now);
+        let at = |next| Step::new(State::PrePull, Some(since), next);
         let mut waits_for = Vec::new();
         for image in images(patch) {
-            match self.pull_of(operation, image) {
-                Pull::Present => {}
-                Pull::Failed(why) => {
+            match asked.images.get(image) {
+                None | Some(Pull::Present) => {}
+                Some(Pull::Failed(why)) => {
                     let why = format!("image {image} cannot be pulled: {why}");
-                    let next = self.forgotten();
-                    return Step::of(operation, next).failed(Reason::ImagePullFailed, why);
+                    return at(Next::Nothing).failed(Reason::ImagePullFailed, why);
                 }
-                Pull::Pending(how) => waits_for.push(format!("image {image} ({how})")),
+                Some(Pull::Pending(how)) => waits_for.push(format!("image {image} ({how})")),
             }
         }
         if waits_for.is_empty() {
-            let mut step = self.drain(operation, goal);
             if !self.node_is_well {
-                step = Step::waiting(operation, self.node());
+                return at(Next::Nothing).for_whom(self.node());
             }
-            return step;
+            let step = self.drain(operation, goal);
+            return Step {
+                state: State::PrePull,
+                since: Some(since),
+                ..step
+            };
         }
-        let late = operation.since.after(self.pre_pull_timeout);
+        let late = since.after(self.pre_pull_timeout);
         let waits_for = listed(&waits_for);
         if late <= self.now {
             let why = format!("{} does not have {waits_for} in time", self.node());
-            return Step::of(operation, self.forgotten()).failed(Reason::PrePullTimeout, why);
+            return at(Next::Nothing).failed(Reason::PrePullTimeout, why);
         }
-        Step::waiting(operation, waits_for).until(late)
-    }
-
-    fn pull_of(&self, operation: &Operation, image: &str) -> Pull {
-        let asked = self
-            .pulls
-            .filter(|pulls| pulls.requested_by == operation.release_id);
-        let pull = asked.and_then(|pulls| pulls.images.get(image)).cloned();
-        pull.unwrap_or_else(|| Pull::Pending(format!("to be asked of {}", self.node())))
+        at(Next::Nothing).for_whom(waits_for).until(late)
     }
 
     pub(super) fn node(&self) -> String {
@@ -310,7 +309,7 @@ impl Look<'_> {
     }
 
     /// What was given up is forgotten while the set is paused, so that it is tried anew.
-    fn forgotten(&self) -> Next {
+    pub(super) fn forgotten(&self) -> Next {
         if self.paused {
             Next::Do(self.finish())
         } else {
@@ -348,68 +347,6 @@ impl Look<'_> {
             }
             Goal::Upgrade { .. } | Goal::Stay => self.verify(operation),
         }
-    }
-
-    /// Its traffic is led back.
-    fn bring_back(&self, operation: &Operation, goal: &Goal<'_>, is_this: bool) -> Step {
-        if is_this && let Some(failure) = &operation.failure {
-            let forced = self.pod.force_drain.as_ref() == Some(&operation.release_id);
-            if forced && failure.reason == Reason::DrainTimeout {
-                return self.begin(goal, operation.attempts);
-            }
-            let step = Step::of(operation, self.forgotten());
-            return step.failed(failure.reason, failure.message.as_str());
-        }
-        match goal {
-            Goal::Upgrade { .. } if !is_this && self.is_attached() => {
-                Step::of(operation, Next::Do(self.finish()))
-            }
-            Goal::Upgrade { .. } | Goal::Leave { .. } if !is_this => {
-                self.begin(goal, operation.attempts)
-            }
-            _ => self.attach(operation),
-        }
-    }
-
-    fn is_attached(&self) -> bool {
-        !self.pod.gate.is_held_by(self.holder)
-            && self
-                .pod
-                .awaited_to_attach(self.lossless, self.endpoint)
-                .is_empty()
-    }
-
-    fn attach(&self, operation: &Operation) -> Step {
-        if self.pod.gate.is_held_by(self.holder) {
-            let again = self.release(Some(operation.clone()));
-            return Step::of(operation, Next::Do(again));
-        }
-        let awaited = match self.lossless {
-            None => Vec::new(),
-            Some(_) => self.pod.awaited_to_attach(self.lossless, self.endpoint),
-        };
-        if awaited.is_empty() {
-            let lost = operation
-                .failure
-                .as_ref()
-                .filter(|failure| failure.reason == Reason::IdentityLost && !self.paused);
-            return match lost {
-                Some(failure) => {
-                    Step::waiting(operation, "").failed(failure.reason, failure.message.as_str())
-                }
-                None => Step::of(operation, Next::Do(self.finish())),
-            };
-        }
-        let waits_for = listed(&awaited);
-        let timeout = self.lossless.map(Lossless::attach_timeout);
-        let late = operation.since.after(timeout.unwrap_or_default());
-        if late > self.now {
-            return Step::waiting(operation, waits_for).until(late);
-        }
-        let why = format!(
-            "its traffic was not led back in time; it waits for {waits_for}. It keeps what it has"
-        );
-        Step::waiting(operation, "").failed(Reason::AttachTimeout, why)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whether a Pod's containers were replaced, by their ids and specification hashes, never by image ids.
 
+use std::collections::BTreeMap;
+
 use proto_crd::container_restart::Phase;
 use proto_crd::pod_containers::specification_hash;
 use proto_crd::time::Timestamp;
@@ -94,24 +96,26 @@ impl Look<'_> {
         if self.lossless.is_none() && !self.pod.gate.is_held_by(self.holder) {
             return self.finish();
         }
-        let mut attaching = operation.at(State::Attaching, self.now);
-        attaching.before.clear();
-        attaching.restart.clear();
         let before = operation.identity.as_ref();
-        if let Some(before) = before.filter(|before| {
+        let lost = before.filter(|before| {
             !before.ips.is_empty() && !self.pod.ips.is_empty() && before.ips != self.pod.ips
-        }) {
-            attaching.failure = Some(Failure {
-                reason: Reason::IdentityLost,
-                message: format!(
-                    "its addresses were {} and are {}: its sandbox was made anew meanwhile. It serves; find out why before others follow, then pause and resume the set",
-                    before.ips.join(", "),
-                    self.pod.ips.join(", ")
-                ),
-            });
-        }
-        attaching.identity = None;
-        self.release(Some(attaching))
+        });
+        let failure = lost.map(|before| Failure {
+            reason: Reason::IdentityLost,
+            message: format!(
+                "its addresses were {} and are {}: its sandbox was made anew meanwhile. It serves; find out why before others follow, then pause and resume the set",
+                before.ips.join(", "),
+                self.pod.ips.join(", ")
+            ),
+        });
+        // Whether its traffic is back its signals say: that it is released is this write.
+        self.release(failure.map(|failure| Operation {
+            before: BTreeMap::new(),
+            restart: Vec::new(),
+            identity: None,
+            failure: Some(failure),
+            ..operation.at(State::Attaching, self.now)
+        }))
     }
 
     /// The request of the target before this one, as long as it may still stop something, whether it was seen or not.

@@ -52,14 +52,12 @@ impl Look<'_> {
 
     /// Back into service, before anything was replaced: as it is, or given up.
     pub(super) fn back(&self, operation: &Operation, failure: Option<Failure>) -> Deed {
-        let mut back = operation.at(State::Attaching, self.now);
-        back.forced = false;
-        if failure.is_none() {
-            back.op = Kind::Upgrade;
-            back.to_revision = self.pod.revision.clone().unwrap_or_default();
-        }
-        back.failure = failure;
-        self.release(Some(back))
+        let given_up = failure.map(|failure| Operation {
+            forced: false,
+            failure: Some(failure),
+            ..operation.at(State::Attaching, self.now)
+        });
+        self.release(given_up)
     }
 
     pub(super) fn finish(&self) -> Deed {

@@ -1,16 +1,22 @@
 //! The Pod that a set makes of a template, and the one patch that changes it in place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proto_crd::in_place_set::InPlaceSetSpec;
 use proto_crd::names;
 use serde_json::{Map, Value, json};
 
 use super::canonical;
-use crate::plan::{PodPatch, Revision, SetView};
+use crate::plan::{PodPatch, RackWish, Revision, SetView};
 
 /// Weight of the wish to be where the Pod was: more than any other.
 const NEAR_WEIGHT: u32 = 100;
+/// Weight of the wish to be in no dark rack.
+const AWAY_WEIGHT: u32 = 100;
+/// Weight of the wish to be where there are addresses: elsewhere it would not start.
+const ADDRESSES_WEIGHT: u32 = 50;
+/// How many racks a wish names.
+const RACKS_LIMIT: usize = 256;
 
 /// Which Pod a patch is for; it is refused where the Pod was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +27,24 @@ pub struct Precondition<'a> {
     pub version: &'a str,
 }
 
-/// The Pod of an ordinal as a set makes it, without a namespace. `release`: the one that it belongs to. `near`: the node that it is
-/// to be on if it fits there.
-pub fn pod_of(
-    set: &SetView,
-    revision: &Revision,
-    ordinal: u32,
-    release: Option<&str>,
-    near: Option<&str>,
-) -> Value {
+/// What a Pod is made for, and where.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Making<'a> {
+    /// The release that it belongs to.
+    pub release: Option<&'a str>,
+    /// The node that it is to be on if it fits there.
+    pub near: Option<&'a str>,
+    /// The UID of the soft-evicted Pod that it is made for, and where it is better off than that one.
+    pub replaces: Option<(&'a str, &'a RackWish)>,
+}
+
+/// The Pod of an ordinal as a set makes it, without a namespace.
+pub fn pod_of(set: &SetView, revision: &Revision, ordinal: u32, making: Making<'_>) -> Value {
+    let Making {
+        release,
+        near,
+        replaces,
+    } = making;
     let template = canonical(&revision.template);
     let name = pod_name(&set.name, ordinal);
     let mut labels = entries(&template["metadata"]["labels"]);
@@ -43,13 +58,21 @@ pub fn pod_of(
     if let Some(release) = release {
         annotations.insert(names::RELEASE_ANNOTATION.into(), release.into());
     }
+    if let Some((uid, _)) = replaces {
+        annotations.insert(names::REPLACES_ANNOTATION.into(), uid.into());
+    }
     let mut spec = entries(&template["spec"]);
     // For its name in DNS (with a `subdomain`) a Pod must say what its host name is.
     spec.entry("hostname")
         .or_insert_with(|| name.clone().into());
     add_gate(&mut spec);
     if let Some(node) = near {
-        prefer(&mut spec, node);
+        // By the Node's name, not by its label `kubernetes.io/hostname`, which may be another.
+        let here = json!([{"key": "metadata.name", "operator": "In", "values": [node]}]);
+        prefer(&mut spec, NEAR_WEIGHT, &json!({ "matchFields": here }));
+    }
+    if let Some((_, racks)) = replaces {
+        prefer_racks(&mut spec, racks);
     }
     json!({
         "apiVersion": "v1",
@@ -132,12 +155,22 @@ fn add_gate(spec: &mut Map<String, Value>) {
     }
 }
 
-/// By the Node's name, not by its label `kubernetes.io/hostname`, which may be another.
-fn prefer(spec: &mut Map<String, Value>, node: &str) {
-    let wish = json!({
-        "weight": NEAR_WEIGHT,
-        "preference": {"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]},
-    });
+/// Wishes, which the scheduler weighs: where there is no room elsewhere a dark rack is as good as none.
+fn prefer_racks(spec: &mut Map<String, Value>, racks: &RackWish) {
+    let mut wish = |operator: &str, racks_named: &BTreeSet<String>, weight| {
+        // A list that is cut would say something else.
+        if !racks_named.is_empty() && racks_named.len() <= RACKS_LIMIT {
+            let racks_named =
+                json!([{"key": racks.label, "operator": operator, "values": racks_named}]);
+            prefer(spec, weight, &json!({ "matchExpressions": racks_named }));
+        }
+    };
+    wish("NotIn", &racks.away_from, AWAY_WEIGHT);
+    wish("In", &racks.with_addresses, ADDRESSES_WEIGHT);
+}
+
+fn prefer(spec: &mut Map<String, Value>, weight: u32, preference: &Value) {
+    let wish = json!({ "weight": weight, "preference": preference });
     let mut affinity = spec.get("affinity").cloned().unwrap_or_else(|| json!({}));
     let wishes = &mut affinity["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"];
     match wishes.as_array_mut() {

@@ -3,7 +3,7 @@ use proto_crd::in_place_set::{InPlaceSetSpec, InPlaceSetStatus};
 use proto_crd::names;
 
 use super::*;
-use crate::plan::{Revision, SetView};
+use crate::plan::{RackWish, Revision, SetView};
 
 mod pods;
 mod properties;

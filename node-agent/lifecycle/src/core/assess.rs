@@ -5,6 +5,7 @@ use super::racks::Rack;
 use super::votes::Tally;
 use crate::config::Config;
 use crate::evidence::Evidence;
+use crate::fencing::{self, LeaseSign, Life};
 use crate::moment::Moment;
 use crate::observation::{FenceProof, NodeObservation};
 use crate::verdict::Verdict;
@@ -34,8 +35,8 @@ impl Case<'_> {
     }
 
     fn silent(&self) -> Verdict {
-        let alive = self.tally.map_or(0, Tally::alive);
-        if alive > 0 || self.memory.agent_outlives(self.now, self.config) {
+        let is_seen = self.tally.is_some_and(|tally| tally.alive() > 0);
+        if (is_seen && !self.is_outvoted()) || self.memory.agent_outlives(self.now, self.config) {
             let holds = self.memory.report_holds(self.node, self.now);
             let report = self.node.report.as_ref().filter(|_| holds);
             return if report.is_some_and(|report| report.kubelet_failing) {
@@ -44,28 +45,60 @@ impl Case<'_> {
                 Verdict::ControlPlaneCut
             };
         }
-        let loss = self.loss();
-        match loss {
-            Some(_) if self.proof().is_some() => Verdict::FencedDead,
+        match self.loss() {
+            // A proof needs no quorum: a cluster may be too small for one, or all peers may be gone. It needs silence.
+            _ if self.is_proven_dead() => Verdict::FencedDead,
             Some(verdict) => verdict,
             None => Verdict::Unknown,
         }
+    }
+
+    fn is_proven_dead(&self) -> bool {
+        let agent = &self.memory.agent;
+        let unchanged = self.now.since(agent.changed);
+        let agent = fencing::lease_sign(unchanged, agent.is_proven, self.config.timers.agent_stale);
+        let is_seen = self.tally.is_some_and(|tally| tally.alive() > 0);
+        let life = fencing::life(LeaseSign::Stale, agent, is_seen);
+        life == Life::Silent && self.proof().is_some()
     }
 
     fn loss(&self) -> Option<Verdict> {
         if self.rack.is_some_and(|rack| rack.is_dark) {
             return Some(Verdict::RackDark);
         }
-        let is_alone = self.rack.is_none_or(|rack| rack.nodes < 2);
         let agent_is_stale = !self.memory.agent_is_fresh(self.now, self.config);
         let is_quorum = self
             .tally
-            .is_some_and(|tally| tally.is_quorum(self.config, is_alone));
-        (agent_is_stale && is_quorum).then_some(Verdict::QuorumDead)
+            .is_some_and(|tally| tally.is_quorum(self.config, self.is_alone()));
+        (agent_is_stale && (is_quorum || self.is_outvoted())).then_some(Verdict::QuorumDead)
     }
 
-    /// The proof that it runs nothing, unless it is of before the node was last seen alive.
+    fn is_alone(&self) -> bool {
+        self.rack.is_none_or(|rack| rack.nodes < 2)
+    }
+
+    /// Both Leases are stale, and one vote says alive against many that say dead.
+    pub(super) fn is_contested(&self) -> bool {
+        let is_outvoted = self
+            .tally
+            .is_some_and(|tally| tally.is_outvoted(self.config, self.is_alone()));
+        let agent_is_fresh = self.memory.agent_is_fresh(self.now, self.config);
+        self.memory.lease == Lease::Stale && !agent_is_fresh && is_outvoted
+    }
+
+    /// And that has been so for long: replaced, and never taken for fenced.
+    fn is_outvoted(&self) -> bool {
+        let held = self.memory.outvoted_since;
+        let held =
+            held.is_some_and(|since| self.now.since(since) >= self.config.timers.outvoted_hold);
+        held && self.is_contested()
+    }
+
+    /// The proof that it runs nothing, unless it is of before the node was last seen alive, or somebody sees it so now.
     fn proof(&self) -> Option<&FenceProof> {
+        if self.tally.is_some_and(|tally| tally.alive() > 0) {
+            return None;
+        }
         let proof = self.node.fence.as_ref()?;
         (self.memory.spent_proof.as_ref() != Some(&proof.version)).then_some(proof)
     }

@@ -34,6 +34,14 @@ impl Chain {
         }
     }
 
+    pub(super) const fn policy(&self) -> Hash {
+        self.policy
+    }
+
+    pub(super) const fn set_policy(&mut self, policy: Hash) {
+        self.policy = policy;
+    }
+
     pub(super) const fn last(&self) -> u64 {
         self.sequence
     }

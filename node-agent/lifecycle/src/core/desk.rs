@@ -67,6 +67,13 @@ impl Desk {
         }
     }
 
+    pub(super) fn configure(&mut self, config: Config) {
+        self.chain.set_policy(Hash::of(&config));
+        self.pods.set_rate(config.budgets.pods_per_second);
+        self.marks.set_rate(config.budgets.marks_per_second);
+        self.config = config;
+    }
+
     /// Writes a record.
     pub(super) fn record(
         &mut self,

@@ -94,6 +94,10 @@ pub(super) enum Asked {
 }
 
 /// What the core remembers of one node.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a thing that was said or seen, independent of the others"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     pub(super) kubelet: Track,
@@ -108,6 +112,12 @@ pub(super) struct Memory {
     /// Taken for lost, since then, without a break.
     pub(super) lost_since: Option<Moment>,
     pub(super) connected_since: Option<Moment>,
+    /// A single alive vote stands against a larger quorum, both Leases stale, since then, without a break.
+    pub(super) outvoted_since: Option<Moment>,
+    /// It was judged by a Lease of which something is known.
+    pub(super) is_judged: bool,
+    /// The proof that it runs nothing, and when that was first seen.
+    pub(super) proof: Option<(Version, Moment)>,
     /// A proof of before the node was last seen alive.
     pub(super) spent_proof: Option<Version>,
     pub(super) verdict: Verdict,
@@ -143,6 +153,9 @@ impl Memory {
             stale_since: None,
             lost_since: None,
             connected_since: None,
+            outvoted_since: None,
+            is_judged: false,
+            proof: None,
             spent_proof: None,
             verdict: Verdict::Unknown,
             // Another leader was about something here: it is taken up as a node that is back, and found lost again if it is.
@@ -171,6 +184,7 @@ impl Memory {
         self.report
             .look(node.report.as_ref().map(|report| &report.version), now);
         self.look_at_findings(node, now);
+        self.look_at_proof(node, now);
         let timers = &config.timers;
         let age = now.since(self.kubelet.changed);
         let read_after = self.kubelet.changed + timers.lease_warn;
@@ -189,6 +203,33 @@ impl Memory {
             Lease::Fresh | Lease::Unproven => self.stale_since = None,
         }
         age >= timers.lease_warn && !was_read
+    }
+
+    fn look_at_proof(&mut self, node: &NodeObservation, now: Moment) {
+        let proof = node.fence.as_ref().map(|proof| &proof.version);
+        if self.proof.as_ref().map(|(version, _)| version) != proof {
+            self.proof = proof.map(|version| (version.clone(), now));
+        }
+        if proof.is_none() {
+            // An operator's taint says no time: put on again, it is another proof.
+            self.spent_proof = None;
+        }
+    }
+
+    /// A sign of life that is later than the proof: it proves nothing any more. Signs that were under way when it came do not count, or
+    /// whoever says at once that he switched the node off would say it in vain.
+    pub(super) fn spend_proof(&mut self, verdict: Verdict, now: Moment, config: &Config) {
+        let Some((version, seen)) = &self.proof else {
+            return;
+        };
+        let timers = &config.timers;
+        let is_later =
+            |track: &Track| track.is_proven && track.changed >= *seen + timers.proof_overtakes;
+        let has_renewed = is_later(&self.kubelet) || is_later(&self.agent);
+        let is_still_seen = verdict.is_alive() && now.since(*seen) >= timers.agent_stale;
+        if has_renewed || is_still_seen {
+            self.spent_proof = Some(version.clone());
+        }
     }
 
     fn look_at_findings(&mut self, node: &NodeObservation, now: Moment) {

@@ -23,6 +23,14 @@ impl Pace {
         }
     }
 
+    /// Another rate; what was taken is taken.
+    pub(super) fn set_rate(&mut self, rate: u32) {
+        *self = Self {
+            full_at: self.full_at,
+            ..Self::per_second(rate)
+        };
+    }
+
     /// How many may be now.
     pub(super) fn left(&self, now: Moment) -> u32 {
         if self.burst == 0 {

@@ -100,8 +100,10 @@ impl Desk {
         round: &mut Round<'a>,
         step: &mut Step,
     ) {
-        let pods = view.seen.pods.get(about.name);
-        let pods = pods.map_or(&[][..], Vec::as_slice);
+        // Not known is not none: a node whose Pods were not read yet is not done with.
+        let Some(pods) = view.seen.pods.get(about.name).map(Vec::as_slice) else {
+            return;
+        };
         match (about.memory.phase, about.memory.verdict) {
             (Phase::SoftEvicting, verdict) if verdict.is_lost() => {
                 let left = self.soft_evict(view, about, pods, round, step);

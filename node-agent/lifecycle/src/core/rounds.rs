@@ -10,7 +10,7 @@ use super::{Core, DarkRack, Step, advance, causes};
 use crate::decision::{Change, Outcome, Subject};
 use crate::evidence::Evidence;
 use crate::moment::Moment;
-use crate::observation::NodeObservation;
+use crate::observation::{NodeObservation, RuleName};
 use crate::phase::Phase;
 use crate::verdict::Verdict;
 
@@ -23,6 +23,23 @@ struct Finding {
 
 /// Nodes of a rack that is found dark in this step: one record.
 type Darkened<'a> = BTreeMap<&'a RackName, Vec<NodeName>>;
+
+/// So many nodes to which the same happens in one step, nothing of which does harm, are one record: a bad rule that is rolled out, or
+/// an API server that half a cluster does not reach, would else be written down ten thousand times. What is lost, given back or
+/// acted upon always has records of its own, with all their evidence.
+const TOLD_TOGETHER: usize = 4;
+
+/// The most nodes of one record.
+const MEMBERS_LIMIT: usize = 500;
+
+/// What changed about a node in this step.
+struct Told {
+    name: NodeName,
+    changes: Vec<Change>,
+    /// The rule that speaks worst of it.
+    rule: Option<RuleName>,
+    evidence: Vec<Evidence>,
+}
 
 impl Core {
     /// Opens and closes breakers.
@@ -52,12 +69,14 @@ impl Core {
     pub(super) fn judge(&mut self, view: &View<'_>, step: &mut Step) {
         self.darken(view);
         let mut darkened = Darkened::new();
+        let mut told = Vec::new();
         for (name, node) in &view.seen.nodes {
             let Some(finding) = self.find(view, name, node) else {
                 continue;
             };
-            self.take_in(view, (name, node), &finding, &mut darkened, step);
+            told.extend(self.take_in(view, (name, node), finding, &mut darkened, step));
         }
+        self.tell(view.now, told, step);
         for (rack, members) in darkened {
             let subject = Subject::Rack(rack.clone());
             let known = view.racks.get(rack);
@@ -104,6 +123,8 @@ impl Core {
         let config = &self.desk.config;
         let memory = self.nodes.get_mut(name)?;
         let now = view.now;
+        let is_contested = view.case(name, node, memory, config).is_contested();
+        memory.outvoted_since = is_contested.then(|| memory.outvoted_since.unwrap_or(now));
         let verdict = view.case(name, node, memory, config).verdict();
         memory.lost_since = memory.lost_since.filter(|_| verdict.is_lost());
         if verdict.is_lost() {
@@ -113,9 +134,7 @@ impl Core {
         if verdict.is_connected() {
             memory.connected_since = memory.connected_since.or(Some(now));
         }
-        if verdict.is_alive() {
-            memory.spent_proof = node.fence.as_ref().map(|proof| proof.version.clone());
-        }
+        memory.spend_proof(verdict, now, config);
         let was_there = !memory.phase.is_lost()
             && !matches!(
                 memory.phase,
@@ -143,16 +162,18 @@ impl Core {
         &mut self,
         view: &View<'a>,
         (name, node): (&NodeName, &'a NodeObservation),
-        finding: &Finding,
+        finding: Finding,
         darkened: &mut Darkened<'a>,
         step: &mut Step,
-    ) {
-        let Some(memory) = self.nodes.get_mut(name) else {
-            return;
-        };
+    ) -> Option<Told> {
+        let memory = self.nodes.get_mut(name)?;
         let now = view.now;
         let (was, from) = (memory.verdict, memory.phase);
         memory.verdict = finding.verdict;
+        let is_first_sight = !std::mem::replace(&mut memory.is_judged, true);
+        if is_first_sight && finding.verdict == Verdict::Healthy && finding.phase == from {
+            return None;
+        }
         let mut changes = Vec::new();
         if finding.verdict == Verdict::RackDark && was != Verdict::RackDark {
             darkened.entry(&node.rack).or_default().push(name.clone());
@@ -180,7 +201,57 @@ impl Core {
                 memory.asked.clear();
             }
         }
-        self.write(now, name, changes, &finding.evidence, step);
+        let worst = memory.degraded(now, &self.desk.config);
+        Some(Told {
+            name: name.clone(),
+            changes,
+            rule: worst.map(|(_, rule)| rule.clone()),
+            evidence: finding.evidence,
+        })
+    }
+
+    /// Writes down what changed: together what is the same of many and does no harm, each by itself else.
+    fn tell(&mut self, now: Moment, told: Vec<Told>, step: &mut Step) {
+        let mut alike: Vec<(Vec<Change>, Option<RuleName>, Vec<NodeName>)> = Vec::new();
+        for told in told.iter().filter(|told| may_be_told_together(told)) {
+            let same = alike
+                .iter_mut()
+                .find(|(changes, rule, _)| *changes == told.changes && *rule == told.rule);
+            match same {
+                Some((_, _, members)) => members.push(told.name.clone()),
+                None => alike.push((
+                    told.changes.clone(),
+                    told.rule.clone(),
+                    vec![told.name.clone()],
+                )),
+            }
+        }
+        alike.retain(|(_, _, members)| members.len() >= TOLD_TOGETHER);
+        for told in told {
+            let is_told = may_be_told_together(&told)
+                && alike
+                    .iter()
+                    .any(|(changes, rule, _)| *changes == told.changes && *rule == told.rule);
+            if !is_told {
+                self.write(now, &told.name, told.changes, &told.evidence, step);
+            }
+        }
+        for (changes, rule, members) in alike {
+            for members in members.chunks(MEMBERS_LIMIT) {
+                let mut evidence = vec![Evidence::Members(members.to_vec())];
+                evidence.extend(rule.clone().map(Evidence::Rule));
+                for change in &changes {
+                    let record = self.desk.record(
+                        now,
+                        Subject::Cluster,
+                        change.clone(),
+                        evidence.clone(),
+                        Outcome::Recorded,
+                    );
+                    step.decisions.push(record);
+                }
+            }
+        }
     }
 
     /// Writes several changes of a node that rest on the same.
@@ -200,4 +271,14 @@ impl Core {
             step.decisions.push(record);
         }
     }
+}
+
+/// Nothing of it is about a node that is lost, or is given back.
+fn may_be_told_together(told: &Told) -> bool {
+    let is_harmless = |change: &Change| match change {
+        Change::Verdict { from, to } => !from.is_lost() && !to.is_lost(),
+        Change::Phase { from, to } => !from.is_lost() && !to.is_lost(),
+        _ => false,
+    };
+    told.changes.iter().all(is_harmless)
 }

@@ -6,8 +6,9 @@ use proto_ids::{NodeName, RackName};
 
 use super::memory::{Lease, Memory};
 use crate::config::Config;
+use crate::fencing;
 use crate::moment::Moment;
-use crate::observation::{NodeObservation, Observations, Report, SightState, Standing};
+use crate::observation::{NodeObservation, Observations, SightState};
 
 /// One vote.
 #[derive(Clone, Copy, Debug)]
@@ -47,14 +48,22 @@ impl Tally<'_> {
 
     /// Enough see it dead, near and far, and none alive.
     pub(super) fn is_quorum(&self, config: &Config, is_alone_in_rack: bool) -> bool {
+        self.alive() == 0 && self.agree(config.quorum.dead, config, is_alone_in_rack)
+    }
+
+    /// One sees it alive, and many more, near and far, see it dead: one liar is not to be believed for ever.
+    pub(super) fn is_outvoted(&self, config: &Config, is_alone_in_rack: bool) -> bool {
+        self.alive() == 1 && self.agree(config.quorum.outvoting, config, is_alone_in_rack)
+    }
+
+    fn agree(&self, wanted: usize, config: &Config, is_alone_in_rack: bool) -> bool {
         let quorum = &config.quorum;
         let near = if is_alone_in_rack {
             0
         } else {
             quorum.same_rack
         };
-        self.alive() == 0
-            && self.dead() >= quorum.dead
+        self.dead() >= wanted
             && self.count(SightState::Dead, Some(true)) >= near
             && self.count(SightState::Dead, Some(false)) >= quorum.other_rack
     }
@@ -94,31 +103,21 @@ pub(super) fn collect<'a>(
                 rack: &node.rack,
                 same_rack: looked_at.rack == node.rack,
                 sees: sight.state,
-                counts: is_able && sees_others(report, target, config),
+                counts: fencing::vote_counts(
+                    report,
+                    target,
+                    is_able,
+                    is_able,
+                    config.quorum.observer_sees_percent,
+                ),
             });
         }
     }
     tallies
 }
 
-/// The observer can report, and says itself that its view is worth something.
+/// The observer is in touch, and its report holds.
 fn is_able(memory: &Memory, node: &NodeObservation, now: Moment, config: &Config) -> bool {
     let can_report = memory.lease == Lease::Fresh || memory.agent_is_fresh(now, config);
-    let is_given = node
-        .report
-        .as_ref()
-        .is_some_and(|report| report.vote == Standing::Given);
-    can_report && is_given && memory.report_holds(node, now)
-}
-
-/// It sees enough of its other peers. One that sees nobody else speaks of itself.
-fn sees_others(report: &Report, target: &NodeName, config: &Config) -> bool {
-    let mut known = 0_usize;
-    let mut alive = 0_usize;
-    for sight in report.sights.iter().filter(|sight| sight.target != *target) {
-        known += usize::from(sight.state != SightState::Unknown);
-        alive += usize::from(sight.state == SightState::Alive);
-    }
-    let wanted = known * config.quorum.observer_sees_percent as usize;
-    known > 0 && alive * 100 >= wanted
+    can_report && memory.report_holds(node, now)
 }

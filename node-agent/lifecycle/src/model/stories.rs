@@ -1,8 +1,7 @@
 //! Whole stories: what the rule does to a node or a rack from the first silence to the end.
 
-use super::{Truth, World, at, name};
-use crate::decision::Hash;
-use crate::decision::{Change, Subject, verify};
+use super::{Truth, World, name};
+use crate::decision::{Change, Subject};
 use crate::freeze::{Freeze, Freezes, Scope};
 use crate::mode::{Mode, Modes};
 use crate::observation::{Class, FenceKind, FenceProof, Finding, RuleName, Version};
@@ -20,7 +19,7 @@ pub(crate) fn enforced() -> Config {
 }
 
 /// Ten racks of ten nodes in two zones, ten Pods each, long enough up to be believed.
-fn world() -> World {
+pub(super) fn world() -> World {
     let mut world = World::new(enforced(), (10, 2), 10, 10);
     world.run(150);
     world
@@ -488,70 +487,87 @@ fn scoped(scope: Scope) -> Freezes {
 }
 
 #[test]
-fn dry_run_says_the_same_once_and_orders_nothing_and_observe_says_no_action() {
-    let dead = name(3, 4);
-    let mut said = Vec::new();
-    for mode in [Mode::DryRun, Mode::Observe] {
-        let config = Config {
-            modes: Modes::all(mode),
-            ..Config::default()
-        };
-        let mut world = World::new(config, (10, 2), 10, 10);
-        world.run(150);
-        world.set(&dead, Truth::Off);
-        world.run(300);
-        assert_eq!(world.ordered, []);
-        let proposed = world
-            .decisions
-            .iter()
-            .filter(|one| matches!(one.change, Change::Action(_)));
-        said.push(proposed.count());
-        assert_eq!(
-            world.core.node(&dead).map(|node| node.0),
-            Some(Verdict::QuorumDead)
-        );
-    }
-    assert_eq!(said, [8, 0], "taint, endpoints and six Pods; nothing");
+fn one_liar_delays_replacement_and_does_not_prevent_it_but_no_fence_is_believed_against_it() {
+    let mut world = world();
+    let (dead, liar) = (name(3, 4), name(3, 3));
+    world.liars.insert(liar.clone());
+    world.set(&dead, Truth::Off);
+    let crash = world.now;
+    world.run(120);
+    assert_eq!(
+        world.core.node(&dead).map(|node| node.0),
+        Some(Verdict::ControlPlaneCut)
+    );
+    world.run(240);
+    let soft = first(&world, |action| matches!(action, Action::SoftEvict { .. }));
+    assert!(
+        soft.is_some_and(|soft| (180..300).contains(&(soft - crash))),
+        "{soft:?}"
+    );
+    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("1"));
+    world.run(60);
+    let is_fenced = world.done.iter().any(|(_, _, order)| {
+        matches!(
+            order.action,
+            Action::Fence { .. } | Action::HardDelete { .. }
+        )
+    });
+    assert!(!is_fenced);
+    // Nobody says so any more.
+    world.liars.clear();
+    world.run(60);
+    assert!(first(&world, |action| matches!(action, Action::Fence { .. })).is_some());
 }
 
 #[test]
-fn new_leader_believes_nothing_of_before_and_ends_where_the_old_one_did() {
+fn proof_that_comes_right_after_the_power_went_is_not_spent_by_the_last_lease() {
     let mut world = world();
     let dead = name(3, 4);
     world.set(&dead, Truth::Off);
-    world.run(60);
-    world.core = crate::Core::new(enforced(), 8, at(world.now), Hash::default());
-    world.seen.controller.term = Some(8);
-    let before = world.done.len();
-    world.run(30);
-    assert_eq!(world.done.len(), before, "its ages are of its own");
-    world.run(90);
+    world.run(2);
+    // The Lease is fresh still, and so the node healthy.
+    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("1"));
+    world.run(3);
     assert_eq!(
-        world.count(&dead, |action| matches!(action, Action::SoftEvict { .. })),
-        6
+        world.core.node(&dead).map(|node| node.0),
+        Some(Verdict::Healthy)
+    );
+    world.run(115);
+    assert_eq!(
+        world.core.node(&dead).map(|node| node.0),
+        Some(Verdict::FencedDead)
     );
 }
 
-#[test]
-fn who_does_not_lead_orders_nothing() {
-    let mut world = world();
-    world.seen.controller.term = None;
-    world.set(&name(3, 4), Truth::Off);
-    world.run(300);
-    assert_eq!(world.ordered, []);
+/// A cluster of five nodes: three in one rack, two in the other.
+fn five() -> World {
+    let mut world = World::new(enforced(), (2, 1), 3, 5);
+    let extra = name(1, 2);
+    world.truth.remove(&extra);
+    world.seen.nodes.remove(&extra);
+    world.seen.pods.remove(&extra);
+    world.look_at_all();
+    world
 }
 
 #[test]
-fn chain_holds_and_a_changed_or_missing_record_is_found() {
-    let mut world = world();
-    world.set(&name(3, 4), Truth::Off);
+fn five_nodes_replace_one_that_is_dead_and_a_dark_rack_of_two() {
+    let mut world = five();
     world.run(150);
-    assert_eq!(verify(Hash::default(), &world.decisions), Ok(()));
-    let mut changed = world.decisions.clone();
-    changed[3].evidence.clear();
-    changed[3].breakers.push(crate::breaker::Cause::WatchLag);
-    assert!(verify(Hash::default(), &changed).is_err());
-    let mut short = world.decisions;
-    short.remove(2);
-    assert!(verify(Hash::default(), &short).is_err());
+    world.set(&name(0, 1), Truth::Off);
+    world.run(110);
+    assert_eq!(
+        world.core.node(&name(0, 1)),
+        Some((Verdict::QuorumDead, Phase::SoftEvicting))
+    );
+    let mut world = five();
+    world.run(150);
+    world.rack(1, Truth::Off);
+    world.run(200);
+    for node in 0..2 {
+        assert_eq!(
+            world.core.node(&name(1, node)),
+            Some((Verdict::RackDark, Phase::SoftEvicting))
+        );
+    }
 }

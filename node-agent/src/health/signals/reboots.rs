@@ -170,12 +170,10 @@ mod tests {
     use super::*;
     use crate::health::signal::Finding;
 
+    /// Of a node that was started a minute ago, however long the machine of the test has been up.
     fn source(folder: &std::path::Path, boot: &str) -> Source {
-        Source::new(
-            folder.join("agent"),
-            std::path::Path::new("/proc"),
-            boot.to_owned(),
-        )
+        fs::write(folder.join("uptime"), "60.00 100.00\n").unwrap();
+        Source::new(folder.join("agent"), folder, boot.to_owned())
     }
 
     async fn value(source: &mut Source) -> (String, bool) {

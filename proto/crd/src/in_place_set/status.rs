@@ -12,6 +12,9 @@ pub const TEXT_LIMIT: usize = 1024;
 /// How many Pods a release names.
 pub const PODS_LIMIT: usize = 16;
 
+/// How many soft-evicted Pods a set names.
+pub const SOFT_EVICTED_LIMIT: usize = 16;
+
 /// What has become of a set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -43,6 +46,18 @@ pub struct InPlaceSetStatus {
     /// Those whose traffic is being led back.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub attaching: u32,
+    /// Those that do not count any more, because their nodes are lost: others are made in their places. They are in none of the
+    /// other numbers.
+    #[serde(skip_serializing_if = "is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub soft_evicted_replicas: u32,
+    /// These; not all, where there are many.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"])
+    )]
+    pub soft_evicted: Vec<SoftEvictedPod>,
     /// The revision that all Pods had last, by its hash.
     #[schemars(length(max = 63))]
     pub current_revision: String,
@@ -64,6 +79,30 @@ pub struct InPlaceSetStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
     )]
     pub conditions: Vec<Condition>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands fields over so"
+)]
+const fn is_none(count: &u32) -> bool {
+    *count == 0
+}
+
+/// A Pod that does not count any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SoftEvictedPod {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// The decision of the node lifecycle (`kubectl berth decisions`).
+    #[schemars(length(max = 63))]
+    pub decision: String,
+    /// The Pod in its place; none, where there is none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub replacement: Option<String>,
 }
 
 /// One release: Pods go from one revision to another.

@@ -102,6 +102,7 @@ fn an_object_reads_back_as_it_was_written() {
         }],
         peers: Vec::new(),
         vote: None,
+        processors_pressed: None,
     });
     let value = serde_json::to_value(&object).unwrap();
     assert!(value["status"]["signals"][0].get("decision").is_none());

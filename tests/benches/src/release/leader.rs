@@ -1,5 +1,6 @@
 //! Two processes of the controllers, of which one leads, with the shipped rights and no others.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -86,6 +87,10 @@ impl Leaders {
 
     /// Kills who leads, without warning, and starts it again at once: another one takes over when the Lease has run out. Answers whether
     /// there was one.
+    #[allow(
+        dead_code,
+        reason = "not every bench that starts controllers kills them"
+    )]
     pub(crate) fn kill_leader(&mut self, api: &ApiServer, proxy: &ApiProxy) -> Result<bool> {
         let lease = proxy.json(LEASE)?;
         let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();
@@ -118,6 +123,28 @@ impl Leaders {
             );
         }
         Ok(lines.join("\n"))
+    }
+
+    /// All counters of whoever leads, or of the last of them where nobody does, by their names with labels.
+    #[allow(
+        dead_code,
+        reason = "not every bench that starts controllers reads them"
+    )]
+    pub(crate) fn counters(&self, api: &ApiServer) -> Result<BTreeMap<String, f64>> {
+        let mut counters = BTreeMap::new();
+        for one in &self.all {
+            let url = format!("http://127.0.0.1:{}/metrics", one.port);
+            let said = api.machine().run(&["curl", "-s", &url])?;
+            let lines = said.lines().filter(|line| !line.starts_with('#'));
+            let parsed = lines.filter_map(|line| line.rsplit_once(' '));
+            let parsed =
+                parsed.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)));
+            counters = parsed.collect();
+            if counters.get("berth_agent_controllers_leader") == Some(&1.0) {
+                break;
+            }
+        }
+        Ok(counters)
     }
 
     fn kubeconfig(&self) -> PathBuf {

@@ -188,3 +188,12 @@ fn the_same_seed_gives_the_same_decisions() {
     assert!(!first.is_empty());
     assert_eq!(first, story());
 }
+
+#[test]
+fn one_liar_delays_replacement_and_does_not_prevent_it() {
+    let trace = named("liar-alive", SIZE, 1).unwrap();
+    let row = run(&trace, SIZE, 1, &mut Berth::default()).unwrap();
+    assert!(row.lost > 0, "nothing was lost: {row:?}");
+    assert_eq!((row.unreplaced, row.live_deleted), (0, 0), "{row:?}");
+    assert!(row.replaced_max.is_some_and(|max| max <= 360), "{row:?}");
+}

@@ -26,6 +26,7 @@ pub struct ClusterBuilder {
     runtime: Option<Runtime>,
     kubernetes: Option<Kubernetes>,
     kube_proxy: bool,
+    upstream_lifecycle: bool,
     berth: Berth,
     agent_settings: Vec<(String, String)>,
     sharing: Sharing,
@@ -48,6 +49,7 @@ impl ClusterBuilder {
             runtime: None,
             kubernetes: None,
             kube_proxy: true,
+            upstream_lifecycle: true,
             berth: Berth::Named,
             agent_settings: Vec::new(),
             sharing: Sharing::Claims,
@@ -132,6 +134,14 @@ impl ClusterBuilder {
         self
     }
 
+    /// Kubernetes' own node lifecycle and taint eviction do not run: nobody says that a node is Unknown, taints it or deletes its Pods,
+    /// and no new node loses the taint that keeps Pods away, unless Berth is told to.
+    #[must_use]
+    pub fn without_upstream_lifecycle(mut self) -> Self {
+        self.upstream_lifecycle = false;
+        self
+    }
+
     /// Makes it, and waits until its nodes take Pods.
     ///
     /// # Errors
@@ -161,7 +171,10 @@ impl ClusterBuilder {
         tell("racks, TORs and a router")?;
         let mut world = self.world.build()?;
         tell("starting etcd and kube-apiserver")?;
-        let control_plane = ControlPlane::start(&mut world, &kubernetes)?;
+        let mut control_plane = ControlPlane::start(&mut world, &kubernetes)?;
+        if !self.upstream_lifecycle {
+            control_plane.leave_out_lifecycle();
+        }
         let mut cluster = Cluster {
             members: BTreeMap::new(),
             control_plane,

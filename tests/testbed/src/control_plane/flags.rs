@@ -2,6 +2,10 @@
 
 use super::{ADDRESS, Component, ControlPlane, SERVICE_CIDR};
 
+/// Somebody else decides about nodes: what an operator writes who replaces Kubernetes' rule.
+const WITHOUT_LIFECYCLE: &str =
+    "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller";
+
 impl ControlPlane {
     pub(super) fn flags(&self, component: Component) -> Vec<String> {
         match component {
@@ -76,7 +80,9 @@ impl ControlPlane {
             ),
             "--leader-elect=false".to_owned(),
         ]);
-        if !self.only_controllers.is_empty() {
+        if self.only_controllers.is_empty() {
+            flags.extend(self.without_lifecycle.then(|| WITHOUT_LIFECYCLE.to_owned()));
+        } else {
             flags.extend([
                 format!("--controllers={}", self.only_controllers.join(",")),
                 // With thousands of fake Pods its own limit (20 a second) would be what is measured.

@@ -1,8 +1,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use node_agent_lifecycle::fencing::{FenceMarks, Life, SignOfLife};
 use proto_crd::claim::{Mark, OriginKind, Owner};
 
 use super::*;
-use crate::lean::NodeView;
+use crate::lean::{NodeMarks, NodeView};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_secs(29);
@@ -85,8 +86,14 @@ fn bound(binding: BindingView) -> ClaimView {
 fn node(uid: &str, is_out_of_service: bool) -> NodeView {
     NodeView {
         uid: uid.to_owned(),
-        is_out_of_service,
         home: None,
+        marks: NodeMarks {
+            fence: FenceMarks {
+                taint: is_out_of_service.then(|| "off".to_owned()),
+                ..FenceMarks::default()
+            },
+            ..NodeMarks::default()
+        },
     }
 }
 
@@ -127,9 +134,9 @@ fn a_holder_is_declared_dead_by_what_its_node_is() {
     let missing = |seconds| NodeSight::Missing(Duration::from_secs(seconds));
     let deleted = "Node n1 was deleted";
     let recreated = "Node n1 was deleted and made anew: this is of the earlier one";
-    let taint = "Node n1 has the taint node.kubernetes.io/out-of-service";
+    let taint = "Node n1 has the taint node.kubernetes.io/out-of-service, and shows no life";
     for (case, claim, node, deed) in [
-        ("there", claim(), NodeSight::There(&own), None),
+        ("there", claim(), NodeSight::There(&own, Life::Silent), None),
         ("just gone", claim(), missing(59), None),
         ("gone", claim(), missing(60), Some(fence(deleted))),
         (
@@ -141,19 +148,19 @@ fn a_holder_is_declared_dead_by_what_its_node_is() {
         (
             "another one",
             claim(),
-            NodeSight::There(&new),
+            NodeSight::There(&new, Life::Silent),
             Some(fence(recreated)),
         ),
         (
             "another one, shut down",
             claim(),
-            NodeSight::There(&new_tainted),
+            NodeSight::There(&new_tainted, Life::Silent),
             Some(fence(recreated)),
         ),
         (
             "shut down",
             claim(),
-            NodeSight::There(&tainted),
+            NodeSight::There(&tainted, Life::Silent),
             Some(fence(taint)),
         ),
         (
@@ -165,17 +172,94 @@ fn a_holder_is_declared_dead_by_what_its_node_is() {
         (
             "no UID, maybe another one",
             unsaid.clone(),
-            NodeSight::There(&new),
+            NodeSight::There(&new, Life::Silent),
             None,
         ),
         (
             "no UID, shut down",
             unsaid,
-            NodeSight::There(&tainted),
+            NodeSight::There(&tainted, Life::Silent),
             Some(fence(taint)),
         ),
     ] {
         assert_eq!(decide(&claim, &facts(node)), deed, "{case}");
+    }
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one row a case")]
+fn only_a_node_that_shows_no_life_is_taken_for_fenced() {
+    use SignOfLife::{Agent, Kubelet, Peer};
+    let fence = |marks: FenceMarks| NodeView {
+        marks: NodeMarks {
+            fence: marks,
+            ..NodeMarks::default()
+        },
+        ..node("u1", false)
+    };
+    let decided = fence(FenceMarks {
+        is_decided: true,
+        ..FenceMarks::default()
+    });
+    let annotated = fence(FenceMarks {
+        fenced_by: Some("operator:jane:now".to_owned()),
+        ..FenceMarks::default()
+    });
+    let (plain, tainted) = (node("u1", false), node("u1", true));
+    let seen = |sign| Life::Seen(sign);
+    let marked = |cause: Cause| ClaimView {
+        fenced: Some(ours(cause)),
+        ..claim()
+    };
+    let (fences, leaves, lifts) = (
+        |cause: Cause| Some(self::fence(&cause.reason("n1"))),
+        None,
+        Some(Deed::Unfence),
+    );
+    // Of a claim without a mark, and of one that has it.
+    for (node, life, cause, without, with) in [
+        (
+            &tainted,
+            Life::Silent,
+            Cause::Tainted,
+            fences(Cause::Tainted),
+            &leaves,
+        ),
+        (&tainted, Life::Unknown, Cause::Tainted, None, &leaves),
+        (&tainted, seen(Kubelet), Cause::Tainted, None, &lifts),
+        (&tainted, seen(Agent), Cause::Tainted, None, &lifts),
+        (&tainted, seen(Peer), Cause::Tainted, None, &lifts),
+        (
+            &annotated,
+            Life::Silent,
+            Cause::Annotated,
+            fences(Cause::Annotated),
+            &leaves,
+        ),
+        (&annotated, seen(Peer), Cause::Annotated, None, &lifts),
+        // What was decided needs no proof of its own, and holds for as long as the node does not come back.
+        (
+            &decided,
+            Life::Unknown,
+            Cause::Decided,
+            fences(Cause::Decided),
+            &leaves,
+        ),
+        (
+            &decided,
+            Life::Silent,
+            Cause::Decided,
+            fences(Cause::Decided),
+            &leaves,
+        ),
+        (&decided, seen(Kubelet), Cause::Decided, None, &lifts),
+        (&plain, Life::Silent, Cause::Tainted, None, &lifts),
+        (&plain, Life::Unknown, Cause::Decided, None, &lifts),
+    ] {
+        let facts = facts(NodeSight::There(node, life));
+        let case = format!("{:?} {life:?}", node.marks.fence);
+        assert_eq!(decide(&claim(), &facts), without, "{case}");
+        assert_eq!(decide(&marked(cause), &facts), *with, "marked: {case}");
     }
 }
 
@@ -195,16 +279,11 @@ fn a_mark_of_the_controllers_goes_with_its_cause_and_an_operators_stays() {
     for (case, claim, node, deed) in [
         (
             "taint gone",
-            said(ours(Cause::OutOfService)),
+            said(ours(Cause::Tainted)),
             &own,
             unfence.clone(),
         ),
-        (
-            "taint there",
-            said(ours(Cause::OutOfService)),
-            &tainted,
-            None,
-        ),
+        ("taint there", said(ours(Cause::Tainted)), &tainted, None),
         (
             "a Node that is back",
             said(ours(Cause::Deleted)),
@@ -215,7 +294,7 @@ fn a_mark_of_the_controllers_goes_with_its_cause_and_an_operators_stays() {
         ("operator's", said(operators()), &own, None),
         (
             "no UID, taint gone",
-            unsaid(ours(Cause::OutOfService)),
+            unsaid(ours(Cause::Tainted)),
             &own,
             unfence,
         ),
@@ -229,7 +308,7 @@ fn a_mark_of_the_controllers_goes_with_its_cause_and_an_operators_stays() {
     ] {
         let facts = Facts {
             marked: SHORT,
-            ..facts(NodeSight::There(node))
+            ..facts(NodeSight::There(node, Life::Silent))
         };
         assert_eq!(decide(&claim, &facts), deed, "{case}");
     }
@@ -282,14 +361,14 @@ fn an_idle_claim_of_a_node_that_is_gone_for_good_is_deleted_when_its_mark_has_st
         (
             "another one",
             with(ours(Cause::Recreated)),
-            NodeSight::There(&new),
+            NodeSight::There(&new, Life::Silent),
             LONG,
             true,
         ),
         (
             "shut down",
-            with(ours(Cause::OutOfService)),
-            NodeSight::There(&tainted),
+            with(ours(Cause::Tainted)),
+            NodeSight::There(&tainted, Life::Silent),
             LONG,
             false,
         ),
@@ -509,7 +588,7 @@ fn a_held_binding_is_released_when_its_owner_wants_it_no_more() {
     ] {
         let facts = Facts {
             owner,
-            ..facts(NodeSight::There(&here))
+            ..facts(NodeSight::There(&here, Life::Silent))
         };
         assert_eq!(decide(&claim, &facts), deed, "{case}");
     }
@@ -546,11 +625,11 @@ fn what_a_node_left_that_was_made_anew_becomes_the_new_ones_when_nobody_took_it(
         let facts = Facts {
             owner: Some(owner(true, LONG)),
             marked,
-            ..facts(NodeSight::There(node))
+            ..facts(NodeSight::There(node, Life::Silent))
         };
         assert_eq!(decide(claim, &facts), deed, "{case}");
     }
-    let facts = facts(NodeSight::There(&new));
+    let facts = facts(NodeSight::There(&new, Life::Silent));
     assert!(matches!(
         decide(&deleting, &facts),
         Some(Deed::Discard { .. })

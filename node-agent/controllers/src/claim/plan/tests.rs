@@ -1,17 +1,24 @@
 use kube::runtime::watcher::Event;
+use node_agent_lifecycle::fencing::FenceMarks;
+use node_agent_lifecycle::observation::{Report, Sight, SightState, Standing, Version};
 use proto_crd::claim::{Claim, Mark};
 use proto_crd::names;
 use proto_crd::pool::Pool;
 use serde_json::{Value, json};
 
+use super::super::fence::Cause;
 use super::*;
+use crate::lean::NodeMarks;
 use crate::world::World;
 
 /// A world, and a clock.
 struct Scene {
     world: World,
+    heartbeats: Heartbeats,
     memory: Memory,
     now: Moment,
+    /// What the last pass refused.
+    refused: Vec<Refused>,
 }
 
 impl Scene {
@@ -31,27 +38,75 @@ impl Scene {
         };
         Self {
             world,
+            heartbeats: Heartbeats::default(),
             memory: Memory::default(),
             now,
+            refused: Vec::new(),
         }
     }
 
     fn node(&mut self, uid: &str) {
         let node = NodeView {
             uid: uid.to_owned(),
-            is_out_of_service: false,
             home: None,
+            marks: NodeMarks::default(),
         };
         self.world
             .nodes
             .apply(Event::Apply(("n1".to_owned(), node)));
     }
 
+    /// Somebody says that n1 is off, and peers report what they see of it.
+    fn said_off(&mut self, taint: &str) {
+        let fence = FenceMarks {
+            taint: Some(taint.to_owned()),
+            ..FenceMarks::default()
+        };
+        let node = NodeView {
+            uid: "u1".to_owned(),
+            home: None,
+            marks: NodeMarks {
+                fence,
+                ..NodeMarks::default()
+            },
+        };
+        let node = Event::Apply(("n1".to_owned(), node));
+        self.world.nodes.apply(node);
+    }
+
+    /// The Leases of a node were renewed.
+    fn beat(&mut self, node: &str, version: &str, is_kubelet: bool) {
+        let beats = if is_kubelet {
+            &mut self.heartbeats.kubelets
+        } else {
+            &mut self.heartbeats.agents
+        };
+        beats.saw(node, Some(version), self.now.at);
+    }
+
+    fn report(&mut self, observer: &str, version: &str, state: SightState) {
+        let sight = |target: &str, state| Sight {
+            target: target.parse().unwrap(),
+            state,
+        };
+        let report = Report {
+            version: Version::new(version),
+            ttl: Duration::from_secs(300),
+            vote: Standing::Given,
+            sights: vec![sight("n1", state), sight("n8", SightState::Alive)],
+            findings: Vec::new(),
+            kubelet_failing: false,
+            under_pressure: false,
+        };
+        let report = Event::Apply((observer.to_owned(), Some(report)));
+        self.world.reports.apply(report);
+    }
+
     fn no_node(&mut self) {
         let nothing = NodeView {
             uid: String::new(),
-            is_out_of_service: false,
             home: None,
+            marks: NodeMarks::default(),
         };
         self.world
             .nodes
@@ -95,13 +150,15 @@ impl Scene {
             at: self.now.at + passed,
             wall: self.now.wall + passed,
         };
-        let mut plan = self.memory.plan(&self.world, self.now);
+        let mut plan = self.memory.plan(&self.world, &self.heartbeats, self.now);
+        self.refused = plan.refused;
         plan.deeds.pop().map(|(_, deed)| deed)
     }
 
     fn confirm(&self, live: &Live) -> Option<Deed> {
         let claim = &self.world.claims.items()["p.10.0.0.5"];
-        self.memory.confirm(claim, &self.world, live, self.now)
+        let seen = (&self.heartbeats, live);
+        self.memory.confirm(claim, &self.world, seen, self.now)
     }
 }
 
@@ -134,6 +191,68 @@ fn a_node_must_be_missing_in_every_pass_for_a_minute() {
     scene.no_node();
     assert_eq!(scene.pass(1), None);
     assert_eq!(scene.pass(59), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Fence { .. })));
+}
+
+#[test]
+fn a_node_that_is_said_to_be_off_is_fenced_when_both_of_its_leases_have_stood_still() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    scene.said_off("nodeshutdown");
+    // Nothing is known of Leases yet.
+    assert_eq!(scene.pass(0), None);
+    scene.beat("n1", "1", true);
+    scene.beat("n1", "1", false);
+    assert_eq!(scene.pass(44), None);
+    let fence = scene.pass(1);
+    assert!(matches!(fence, Some(Deed::Fence { .. })), "{fence:?}");
+    assert_eq!(scene.confirm(&Live::default()), fence);
+    // A live read shows that kubelet's was renewed after all.
+    scene.beat("n1", "2", true);
+    assert_eq!(scene.confirm(&Live::default()), None);
+    assert_eq!(scene.pass(29), None);
+    assert!(matches!(scene.pass(1), Some(Deed::Fence { .. })));
+    // The agent lives: what is marked is given back, and after a minute people are told why.
+    let mut mark = fenced();
+    mark["reason"] = Cause::Tainted.reason("n1").into();
+    scene.claim(&json!({ "fenced": mark }));
+    assert_eq!(scene.pass(1), None);
+    scene.beat("n1", "2", false);
+    assert_eq!(scene.pass(0), Some(Deed::Unfence));
+    assert_eq!(scene.refused, []);
+    for beat in 3..6 {
+        scene.pass(30);
+        scene.beat("n1", &beat.to_string(), false);
+    }
+    scene.pass(0);
+    let refused = Refused {
+        node: "n1".to_owned(),
+        sign: SignOfLife::Agent,
+    };
+    assert_eq!(scene.refused, [refused]);
+}
+
+#[test]
+fn a_node_that_a_peer_sees_is_not_fenced_for_as_long_as_the_peer_can_say_so() {
+    let mut scene = Scene::new();
+    scene.claim(&json!({}));
+    scene.said_off("nodeshutdown");
+    for is_kubelet in [true, false] {
+        scene.beat("n1", "1", is_kubelet);
+    }
+    scene.report("n2", "1", SightState::Alive);
+    scene.beat("n2", "1", false);
+    scene.pass(0);
+    scene.pass(45);
+    scene.beat("n2", "2", false);
+    assert_eq!(scene.pass(1), None);
+    assert_eq!(scene.confirm(&Live::default()), None);
+    // The observer is silent itself: what it saw once is no life.
+    assert!(matches!(scene.pass(45), Some(Deed::Fence { .. })));
+    // It is back, and sees nothing any more.
+    scene.beat("n2", "3", false);
+    assert_eq!(scene.pass(1), None);
+    scene.report("n2", "2", SightState::Dead);
     assert!(matches!(scene.pass(1), Some(Deed::Fence { .. })));
 }
 
@@ -198,8 +317,8 @@ fn what_is_read_live_goes_before_what_the_watches_show() {
             "n1".to_owned(),
             uid.map(|uid| NodeView {
                 uid: uid.to_owned(),
-                is_out_of_service: false,
                 home: None,
+                marks: NodeMarks::default(),
             }),
         )]
         .into(),
@@ -294,6 +413,9 @@ fn an_in_place_set_keeps_what_it_wants_and_what_it_has_and_lets_go_what_it_was_s
     // It has a Pod of that name, though it would make none.
     assert_eq!(scene.confirm(&live(Some(set(3, &[2])), true)), None);
     assert_eq!(scene.confirm(&live(Some(set(3, &[])), false)), None);
+    // Nor would it make one of an ordinal beyond its replicas: a replacement's.
+    assert_eq!(scene.confirm(&live(Some(set(2, &[])), true)), None);
+    assert!(scene.confirm(&live(Some(set(2, &[])), false)).is_some());
 
     scene
         .world
@@ -329,8 +451,8 @@ fn a_pass_over_a_hundred_thousand_claims() {
     for n in 0..10_000 {
         let node = NodeView {
             uid: "u1".to_owned(),
-            is_out_of_service: false,
             home: None,
+            marks: NodeMarks::default(),
         };
         scene
             .world
@@ -340,7 +462,9 @@ fn a_pass_over_a_hundred_thousand_claims() {
     scene.set(3);
     let began = Instant::now();
     for _ in 0..10 {
-        scene.memory.plan(&scene.world, scene.now);
+        scene
+            .memory
+            .plan(&scene.world, &scene.heartbeats, scene.now);
     }
     assert!(began.elapsed() < Duration::from_secs(60));
     let each = began.elapsed() / 10;

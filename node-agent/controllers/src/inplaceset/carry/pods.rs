@@ -1,10 +1,11 @@
 //! What is done to Pods of a set, and what is asked of their nodes.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use node_agent_inplace::plan::{self, Deed, Refusal, Revision, SetView, confirm};
 use node_agent_inplace::pod::{Owner, PodView};
-use node_agent_inplace::template::{Precondition, patch_of, pod_of};
+use node_agent_inplace::template::{Making, Precondition, patch_of, pod_of};
 use proto_crd::container_restart::ContainerRestart;
 use proto_crd::image_pull::ImagePull;
 use proto_crd::in_place_set::InPlaceSet;
@@ -31,14 +32,20 @@ impl Work {
                 revision,
                 release,
                 near,
+                replaces,
             } => {
                 let revisions = &mut job.look.set.revisions.iter();
                 let Some(revision) = revisions.find(|it| it.hash == *revision) else {
                     // Made a moment ago: the next look knows it.
                     return Ok(Done::NoMore);
                 };
-                let (release, near) = (release.as_deref(), near.as_deref());
-                let pod = pod_of(&job.look.set, revision, *ordinal, release, near);
+                let replaces = replaces.as_deref();
+                let making = Making {
+                    release: release.as_deref(),
+                    near: near.as_deref(),
+                    replaces: replaces.map(|uid| (uid, &job.look.surroundings.racks)),
+                };
+                let pod = pod_of(&job.look.set, revision, *ordinal, making);
                 self.create_pod(job, name, revision, pod).await
             }
             Deed::AskPull {
@@ -49,7 +56,15 @@ impl Work {
                 let pull = body::pull(&job.look.object, node, images, requested_by);
                 self.ask_pull(job, node, pull, Some(requested_by)).await
             }
-            Deed::EndPull { node } => self.ask_pull(job, node, body::no_pull(node), None).await,
+            Deed::EndPull {
+                node,
+                in_time: true,
+            } => {
+                let uid = &job.look.set.uid;
+                lock(&self.leftovers).note(node, uid, Instant::now());
+                Ok(Done::Yes)
+            }
+            Deed::EndPull { node, .. } => self.ask_pull(job, node, body::no_pull(node), None).await,
             deed => {
                 if !self.is_still_right(job, deed).await? {
                     return Ok(Done::NoMore);
@@ -85,7 +100,8 @@ impl Work {
         }
         let live = live.map(|live| view::pod_view(&live, &job.look.object));
         let confirmed = set.ok_or(Refusal::Stopped);
-        let confirmed = confirmed.and_then(|set| confirm(deed, live.as_ref(), set));
+        let confirmed =
+            confirmed.and_then(|set| confirm(deed, live.as_ref(), set, job.look.set.generation));
         if let Err(refusal) = &confirmed {
             debug!(namespace, pod = pod.name, %refusal, "not done after all");
         }
@@ -281,7 +297,7 @@ impl Work {
     }
 
     /// Says what a set wants of a node: under the set's own name.
-    pub(in super::super) async fn apply_pull(
+    async fn apply_pull(
         &self,
         uid: &str,
         node: &str,
@@ -295,6 +311,8 @@ impl Work {
         } else {
             WriteKind::EndPull
         };
+        // Before it is asked: what is taken back now is of before.
+        lock(&self.leftovers).asks(node, uid);
         if is_wanted && self.stock.lock().pull(at.0, node).is_none() {
             // The node's name is nobody's in particular: who asks for nothing any more leaves it there.
             let first = body::first_pull(node);

@@ -1,23 +1,18 @@
-//! What is told in a set's status and in Events; and the end of what sets that are gone had asked for.
+//! What is told in a set's status and in Events.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ipamd_daemon::chain;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt as _;
 use node_agent_inplace::plan::Deed;
 use proto_crd::in_place_set::{InPlaceSet, InPlaceSetStatus};
 use serde_json::{Map, Value, json};
-use tracing::warn;
 
 use super::super::tell::{self, Note};
-use super::super::{Work, body, lock};
+use super::super::{Work, lock};
 use super::{DeedError, Done, Job};
 use crate::write::{Basis, Fields, Part, WriteError, WriteKind};
-
-/// From one look at what sets that are gone had asked for to the next.
-const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 impl Work {
     pub(super) async fn other_deed(&self, job: &Job, deed: &Deed) -> Result<Done, DeedError> {
@@ -70,39 +65,6 @@ impl Work {
             // Told by the leader before.
             Ok(()) | Err(WriteError::Outdated { .. }) => Ok(()),
             Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Ends what sets asked nodes for that are gone, until the reign is over.
-    pub(in super::super) async fn sweep(&self) {
-        while self.reign.goes_on() {
-            let gone: Vec<(String, String)> = {
-                let stock = self.stock.lock();
-                let askers = if stock.is_complete() {
-                    stock.gone_askers()
-                } else {
-                    Vec::new()
-                };
-                let pairs = askers.iter().flat_map(|uid| {
-                    let nodes = stock.nodes_asked_by(uid);
-                    nodes.map(move |node| (uid.clone(), node.clone()))
-                });
-                pairs.collect()
-            };
-            for (uid, node) in gone {
-                if !self.reign.goes_on() {
-                    return;
-                }
-                let nothing = body::no_pull(&node);
-                match self.apply_pull(&uid, &node, nothing, false).await {
-                    Ok(()) => {}
-                    Err(error) if error.is_of_this_object() => {
-                        warn!(node, error = %chain(&error), "images of a set that is gone are still asked for");
-                    }
-                    Err(_) => break,
-                }
-            }
-            self.reign.until(Instant::now() + SWEEP_EVERY).await;
         }
     }
 }

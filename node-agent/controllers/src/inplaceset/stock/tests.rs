@@ -31,7 +31,7 @@ fn entry(manager: &str, images: &[&str]) -> Value {
             (key, json!({".": {}, "f:image": {}}))
         })
         .collect();
-    json!({"manager": manager, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:images": fields}}})
+    json!({"manager": manager, "operation": "Apply", "time": "2026-01-01T00:00:07Z", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {"f:images": fields}}})
 }
 
 fn pull(version: u64, entries: &[Value], phase: &str, observed: i64) -> ImagePull {
@@ -128,6 +128,8 @@ fn images_are_found_by_the_set_that_asked_for_them() {
     let failed = Pull::Failed("no such image".to_owned());
     assert_eq!(known.images("s1"), [("app:2".to_owned(), failed)].into());
     assert_eq!(known.requested_by("s1").map(String::as_str), Some("r1"));
+    let since = known.since("s1").map(|it| it.to_string());
+    assert_eq!(since.as_deref(), Some("2026-01-01T00:00:07Z"));
 
     // What the agent says of an earlier request is not believed.
     stock.saw_pull(&pull(6, &entries, "Succeeded", 2));

@@ -66,7 +66,8 @@ fn a_pod_is_seen_as_kubernetes_writes_it() {
         Gate {
             declared: true,
             status: Some("False".to_owned()),
-            message: "[]".to_owned()
+            message: "[]".to_owned(),
+            since: None,
         }
     );
     assert!(!view.ready.is_true && view.containers_ready.is_true);

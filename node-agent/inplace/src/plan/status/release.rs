@@ -19,6 +19,8 @@ pub(super) fn release(
     let same = told.filter(|told| told.id == outcome.target.release);
     let is_wanted = outcome.chosen > 0
         || outcome.current != outcome.target.revision
+        // One that is given up before anything was done is not left as it is.
+        || told.is_some_and(|told| told.phase != ReleasePhase::Succeeded)
         || kept.iter().any(|member| member.pod.operation().is_some());
     if same.is_none() && !is_wanted {
         return told.cloned();

@@ -173,7 +173,7 @@ fn a_sidecar_is_replaced_in_place_where_kubelet_does_that_and_nowhere_else() {
     let plan = planned("InPlaceIfPossible");
     let mut all = writes(&plan);
     all.sort();
-    assert_eq!(all, ["PrePull shop-0", "hold shop-1", "pull n0"]);
+    assert_eq!(all, ["hold shop-1", "pull n0"]);
     let why = in_place(&plan).2;
     assert!(
         why.contains("kubelet replaces sidecars from 1.32 on"),

@@ -5,7 +5,15 @@ use super::*;
 #[test]
 fn a_pod_has_its_name_its_owner_its_gate_and_what_is_told_of_it() {
     let set = set(json!({"lossless": {"protections": [names::ENDPOINTS_PROTECTION]}}));
-    let pod = pod_of(&set, &revision("bcd", &template()), 3, Some("bcd-1"), None);
+    let pod = pod_of(
+        &set,
+        &revision("bcd", &template()),
+        3,
+        Making {
+            release: Some("bcd-1"),
+            ..Making::default()
+        },
+    );
     assert_eq!(
         pod["metadata"],
         json!({
@@ -38,8 +46,7 @@ fn a_set_that_leads_no_traffic_away_expects_no_finalizers() {
         &set(json!({})),
         &revision("bcd", &template()),
         0,
-        None,
-        None,
+        Making::default(),
     );
     let annotations = pod["metadata"]["annotations"].as_object().unwrap();
     assert!(!annotations.contains_key(names::PROTECTIONS_ANNOTATION));
@@ -48,8 +55,7 @@ fn a_set_that_leads_no_traffic_away_expects_no_finalizers() {
         &set(json!({"lossless": {}})),
         &revision("bcd", &template()),
         0,
-        None,
-        None,
+        Making::default(),
     );
     assert_eq!(
         none["metadata"]["annotations"]["berth.dev/protections"],
@@ -65,8 +71,10 @@ fn a_pod_made_anew_would_rather_be_where_it_was_beside_what_else_it_wishes() {
             &set(json!({})),
             &revision("b", template),
             0,
-            None,
-            Some("n1"),
+            Making {
+                near: Some("n1"),
+                ..Making::default()
+            },
         );
         pod["spec"]["affinity"].clone()
     };
@@ -91,10 +99,47 @@ fn what_the_template_says_itself_stays() {
     own["spec"]["subdomain"] = "shops".into();
     own["spec"]["readinessGates"] =
         json!([{"conditionType": "x.example/lb"}, {"conditionType": "berth.dev/ServiceReady"}]);
-    let pod = pod_of(&set(json!({})), &revision("b", &own), 0, None, None);
+    let pod = pod_of(&set(json!({})), &revision("b", &own), 0, Making::default());
     assert_eq!(pod["spec"]["hostname"], "own");
     assert_eq!(pod["spec"]["subdomain"], "shops");
     assert_eq!(pod["spec"]["readinessGates"], own["spec"]["readinessGates"]);
+}
+
+#[test]
+fn a_replacement_says_for_whom_and_wishes_to_be_where_it_is_better_off() {
+    let racks = |away: &[&str], to: &[&str]| RackWish {
+        label: "rack".to_owned(),
+        away_from: away.iter().map(|rack| (*rack).to_owned()).collect(),
+        with_addresses: to.iter().map(|rack| (*rack).to_owned()).collect(),
+    };
+    let made = |racks: &RackWish| {
+        let making = Making {
+            replaces: Some(("u7", racks)),
+            ..Making::default()
+        };
+        pod_of(&set(json!({})), &revision("b", &template()), 3, making)
+    };
+    let wish = |weight: u32, operator: &str, racks: &[&str]| {
+        let expression = json!({"key": "rack", "operator": operator, "values": racks});
+        json!({"weight": weight, "preference": {"matchExpressions": [expression]}})
+    };
+    for (racks, wishes) in [
+        (racks(&[], &[]), Value::Null),
+        (
+            racks(&["b", "a"], &[]),
+            json!([wish(100, "NotIn", &["a", "b"])]),
+        ),
+        (
+            racks(&["a"], &["c"]),
+            json!([wish(100, "NotIn", &["a"]), wish(50, "In", &["c"])]),
+        ),
+    ] {
+        let pod = made(&racks);
+        let affinity = &pod["spec"]["affinity"]["nodeAffinity"];
+        let told = &affinity["preferredDuringSchedulingIgnoredDuringExecution"];
+        assert_eq!(*told, wishes, "{racks:?}");
+        assert_eq!(pod["metadata"]["annotations"]["berth.dev/replaces"], "u7");
+    }
 }
 
 #[test]

@@ -93,11 +93,11 @@ proptest! {
     #[test]
     fn a_pod_changed_in_place_is_the_pod_that_would_have_been_made(from in templates(), to in templates()) {
         let set = set(json!({"lossless": {}}));
-        let made = pod_of(&set, &revision("to", &to), 0, None, None);
+        let made = pod_of(&set, &revision("to", &to), 0, Making::default());
         match change(&from, &to, IN_PLACE) {
             Change::None => prop_assert_eq!(canonical(&from), canonical(&to)),
             Change::InPlace(changed) => {
-                let pod = pod_of(&set, &revision("from", &from), 0, None, None);
+                let pod = pod_of(&set, &revision("from", &from), 0, Making::default());
                 let precondition = Precondition { uid: "u", version: "1" };
                 let patched = merged(&pod, &patch_of(precondition, &changed.patch("to"), &BTreeMap::new()));
                 prop_assert_eq!(&patched, &made);
@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn others_labels_and_annotations_are_not_touched(from in templates(), to in templates()) {
         if let Change::InPlace(changed) = change(&from, &to, IN_PLACE) {
-            let mut pod = pod_of(&set(json!({})), &revision("from", &from), 0, None, None);
+            let mut pod = pod_of(&set(json!({})), &revision("from", &from), 0, Making::default());
             pod["metadata"]["labels"]["theirs"] = "x".into();
             pod["metadata"]["annotations"]["theirs"] = "y".into();
             let precondition = Precondition { uid: "u", version: "1" };
