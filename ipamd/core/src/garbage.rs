@@ -107,6 +107,9 @@ impl Book {
         patience: Patience,
         now: Timestamp,
     ) -> GarbagePlan {
+        if look.may_be_of_first_pods() && compare::is_young(self, patience, now) {
+            return GarbagePlan::default();
+        }
         if let Some(flaw) = look.flaw() {
             // What was doubted before is doubted anew after it: two looks in a row count.
             return GarbagePlan {
@@ -176,6 +179,12 @@ impl Book {
 }
 
 impl Look {
+    /// Whether nothing speaks for the runtime: as on a node whose first Pods are being made, since it lists a sandbox only when its
+    /// network is there.
+    fn may_be_of_first_pods(&self) -> bool {
+        self.unreadable_ports.is_empty() && self.sandboxes.is_empty()
+    }
+
     /// Why it is evidence of nothing.
     fn flaw(&self) -> Option<String> {
         if let Some((name, reason)) = self.unreadable_ports.first() {

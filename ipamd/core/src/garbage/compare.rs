@@ -158,6 +158,11 @@ fn known(book: &Book, now: Timestamp) -> BTreeMap<&Attachment, Known<'_>> {
     known
 }
 
+/// Whether the ADD of everything that is attached may still be under way.
+pub(super) fn is_young(book: &Book, patience: Patience, now: Timestamp) -> bool {
+    known(book, now).values().all(|it| it.age < patience.age)
+}
+
 /// Whether a runtime of Pods made it: those name the Pod in the ADD, others do not.
 fn is_of_pod(binding: &Binding) -> bool {
     let has_uid = binding

@@ -279,6 +279,26 @@ fn an_answer_that_is_none_is_told() {
 }
 
 #[test]
+fn runtime_that_lists_nothing_yet_while_the_first_pods_are_made_is_no_trouble() {
+    let empty = |seconds| Look {
+        at: Duration::from_secs(seconds),
+        ..Look::default()
+    };
+    let book = world("prod/web-x");
+    assert_eq!(after(&book, &[empty(299)]), GarbagePlan::default());
+    // Nor is it half of what frees an address.
+    let plan = after(&book, &[empty(299), look(400, &[], &[])]);
+    assert!(
+        plan.ended.is_empty() && plan.findings.is_empty(),
+        "{plan:?}"
+    );
+    assert!(after(&book, &[empty(300)]).flaw.is_some());
+    let mut stray = empty(299);
+    stray.unreadable_ports = vec![("p9".to_owned(), "no words".to_owned())];
+    assert!(after(&book, &[stray]).flaw.is_some());
+}
+
+#[test]
 fn running_sandboxes_without_an_attachment_are_to_be_asked_for() {
     let book = world("prod/web-x");
     let seen = look(
