@@ -2,7 +2,7 @@
 //! tell of either.
 //!
 //! The program is fetched and stays (fifteen megabytes of the release), but for what only a panic reads: the tables by which stacks are
-//! unwound, more than a megabyte. What is mapped later, stacks of threads above all, stays from its first use on, so that only what
+//! unwound, two megabytes. What is mapped later, stacks of threads above all, stays from its first use on, so that only what
 //! is really used is there. Needs `CAP_IPC_LOCK` for as long as the process lives: without it the kernel would refuse the next
 //! allocation.
 
@@ -13,14 +13,15 @@ use std::os::unix::fs::FileExt as _;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MlockAllFlags, mlockall};
+use object::read::{Object as _, ObjectSection as _, ObjectSegment as _, ReadCache};
 use procfs::ProcError;
 use procfs::process::{MMPermissions, MMapPath, Process};
 
 /// How much is asked for at once.
 const PIECE: usize = 1 << 18;
 
-/// Enough of an ELF file for its program headers: a dozen of 56 bytes each.
-const HEADERS: usize = 4096;
+/// The sections that only a panic reads: by which stacks are unwound, and what is cleaned up on the way.
+const PANIC_TABLES: [&str; 3] = [".eh_frame_hdr", ".eh_frame", ".gcc_except_table"];
 
 /// Why memory is not locked.
 #[derive(Debug, thiserror::Error)]
@@ -65,94 +66,121 @@ pub(crate) fn lock_memory() -> Result<(), LockMemoryError> {
 /// Has the kernel read all of the program from its disk, as it would at the first use of each page.
 fn fetch_program() -> Result<(), LockMemoryError> {
     let find = |source| LockMemoryError::Find { source };
-    let fetch = |source| LockMemoryError::Fetch { source };
     let process = Process::myself().map_err(find)?;
     let program = process.exe().map_err(find)?;
     let maps = process.maps().map_err(find)?;
     let of_program = |path: &MMapPath| matches!(path, MMapPath::Path(path) if *path == program);
-    let ours = maps.iter().filter(|it| of_program(&it.pathname));
+    let ours: Vec<_> = maps.iter().filter(|it| of_program(&it.pathname)).collect();
+    let first = ours.iter().find(|it| it.offset == 0);
+    // A program that does not say where they are is fetched whole.
+    let of_panics = first.and_then(|first| {
+        File::open(&program)
+            .ok()
+            .and_then(|file| of_panics(file, first.address.0))
+    });
+    let of_panics = of_panics.unwrap_or_default();
     let memory = process.mem().map_err(find)?;
-    let mut unwinding = None;
-    for map in ours.filter(|it| it.perms.contains(MMPermissions::READ)) {
-        let (from, until) = map.address;
-        if map.offset == 0 {
-            let mut headers = vec![0; HEADERS.min(length(from, until))];
-            memory.read_exact_at(&mut headers, from).map_err(fetch)?;
-            unwinding = unwinding_tables(&headers, from);
+    for map in ours
+        .iter()
+        .filter(|it| it.perms.contains(MMPermissions::READ))
+    {
+        for part in without(map.address.0..map.address.1, &of_panics) {
+            let fetched = read(&memory, part);
+            fetched.map_err(|source| LockMemoryError::Fetch { source })?;
         }
-        let whole = from..until;
-        // They end what is only read.
-        let end = unwinding.filter(|at| whole.contains(at)).unwrap_or(until);
-        read(&memory, from..end).map_err(fetch)?;
     }
     Ok(())
-}
-
-fn length(from: u64, until: u64) -> usize {
-    usize::try_from(until.saturating_sub(from)).unwrap_or(usize::MAX)
 }
 
 fn read(memory: &File, range: Range<u64>) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut at = range.start;
     while at < range.end {
-        let size = PIECE.min(length(at, range.end));
+        let left = usize::try_from(range.end - at).unwrap_or(PIECE);
+        let size = PIECE.min(left);
         memory.read_exact_at(&mut piece[..size], at)?;
         at = at.saturating_add(size as u64);
     }
     Ok(())
 }
 
-/// Where the tables are by which stacks are unwound, of a program of 64 bits that is loaded there; none where it does not say so.
-fn unwinding_tables(headers: &[u8], loaded_at: u64) -> Option<u64> {
-    const KIND_MOVABLE: u16 = 3;
-    const HEADER_UNWINDING: u32 = 0x6474_e550;
-    let bytes = |at: usize, count: usize| headers.get(at..at.checked_add(count)?);
-    let half = |at| Some(u16::from_le_bytes(bytes(at, 2)?.try_into().ok()?));
-    let word = |at| Some(u32::from_le_bytes(bytes(at, 4)?.try_into().ok()?));
-    let long = |at| Some(u64::from_le_bytes(bytes(at, 8)?.try_into().ok()?));
-    if bytes(0, 6)? != b"\x7fELF\x02\x01" {
-        return None;
+/// Where in memory is what only a panic reads, of a program whose file is mapped there from its beginning on.
+fn of_panics(file: impl io::Read + io::Seek, mapped_at: u64) -> Option<Vec<Range<u64>>> {
+    let file = ReadCache::new(file);
+    let program = object::File::parse(&file).ok()?;
+    let mut segments = program.segments();
+    let first = segments.find(|it| it.file_range().0 == 0)?;
+    let moved_by = mapped_at.wrapping_sub(first.address());
+    let tables = PANIC_TABLES
+        .iter()
+        .filter_map(|name| program.section_by_name(name));
+    let ranges = tables.map(|table| {
+        let start = table.address().wrapping_add(moved_by);
+        start..start.saturating_add(table.size())
+    });
+    Some(ranges.collect())
+}
+
+/// What is left of a range, in order.
+fn without(range: Range<u64>, holes: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut parts = vec![range];
+    for hole in holes {
+        let cut = |part: Range<u64>| {
+            [
+                part.start..part.end.min(hole.start),
+                part.start.max(hole.end)..part.end,
+            ]
+        };
+        parts = parts
+            .into_iter()
+            .flat_map(cut)
+            .filter(|part| !part.is_empty())
+            .collect();
     }
-    let first = usize::try_from(long(32)?).ok()?;
-    let (size, count) = (usize::from(half(54)?), usize::from(half(56)?));
-    let mut all = (0..count).map(|index| first + index * size);
-    let header = all.find(|at| word(*at) == Some(HEADER_UNWINDING))?;
-    let address = long(header + 16)?;
-    let is_movable = half(16)? == KIND_MOVABLE;
-    Some(address + if is_movable { loaded_at } else { 0 })
+    parts
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A program of two headers, of which the second is of this kind, at this address.
-    fn program(movable: u16, kind: u32, address: u64) -> Vec<u8> {
-        let mut bytes = vec![0; 64 + 2 * 56];
-        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
-        bytes[16..18].copy_from_slice(&movable.to_le_bytes());
-        bytes[32..40].copy_from_slice(&64_u64.to_le_bytes());
-        bytes[54..56].copy_from_slice(&56_u16.to_le_bytes());
-        bytes[56..58].copy_from_slice(&2_u16.to_le_bytes());
-        bytes[64..68].copy_from_slice(&1_u32.to_le_bytes());
-        bytes[120..124].copy_from_slice(&kind.to_le_bytes());
-        bytes[136..144].copy_from_slice(&address.to_le_bytes());
-        bytes
+    #[test]
+    fn what_only_a_panic_reads_is_found_by_its_name_or_nothing_is_left_out() {
+        let program = File::open("/proc/self/exe").unwrap();
+        let base = 0x5555_0000_0000;
+        let found = of_panics(&program, base).unwrap();
+        assert_eq!(found.len(), PANIC_TABLES.len(), "{found:x?}");
+        for table in &found {
+            assert!(table.start > base && table.end > table.start, "{found:x?}");
+        }
+        let size = |found: &[Range<u64>]| found.iter().map(|it| it.end - it.start).sum::<u64>();
+        assert!(size(&found) < program.metadata().unwrap().len());
+        assert_eq!(of_panics(io::Cursor::new(b"#!/bin/sh"), base), None);
+        assert_eq!(of_panics(io::Cursor::new(b""), base), None);
+        let mut half = vec![0; 4096];
+        program.read_exact_at(&mut half, 0).unwrap();
+        assert_eq!(of_panics(io::Cursor::new(half), base), None);
     }
 
     #[test]
-    fn unwinding_tables_are_where_the_program_says_or_nowhere() {
-        let base = 0x5000_0000;
-        let tables = |bytes: &[u8]| unwinding_tables(bytes, base);
-        let movable = program(3, 0x6474_e550, 0x24_9f60);
-        assert_eq!(tables(&movable), Some(0x5024_9f60));
-        assert_eq!(tables(&program(2, 0x6474_e550, 0x44_9f60)), Some(0x44_9f60));
-        assert_eq!(tables(&program(3, 0x6474_e551, 0x24_9f60)), None);
-        assert_eq!(tables(&movable[..130]), None);
-        assert_eq!(tables(&movable[..40]), None);
-        assert_eq!(tables(b"#!/bin/sh"), None);
-        assert_eq!(tables(b""), None);
+    fn holes_are_left_out_of_a_range() {
+        type Ranges = &'static [(u64, u64)];
+        let rows: [(Ranges, Ranges); 8] = [
+            (&[], &[(10, 20)]),
+            (&[(12, 14)], &[(10, 12), (14, 20)]),
+            (&[(12, 14), (16, 18)], &[(10, 12), (14, 16), (18, 20)]),
+            (&[(16, 18), (12, 17)], &[(10, 12), (18, 20)]),
+            (&[(0, 12)], &[(12, 20)]),
+            (&[(18, 30)], &[(10, 18)]),
+            (&[(0, 30)], &[]),
+            (&[(0, 10), (20, 30)], &[(10, 20)]),
+        ];
+        for (holes, left) in rows {
+            let holes: Vec<_> = holes.iter().map(|hole| hole.0..hole.1).collect();
+            let parts = without(10..20, &holes);
+            let parts: Vec<_> = parts.iter().map(|part| (part.start, part.end)).collect();
+            assert_eq!(parts, left, "{holes:?}");
+        }
     }
 
     #[test]

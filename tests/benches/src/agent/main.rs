@@ -262,7 +262,11 @@ fn published(name: &str, memory: f64, millicores: f64, digits: usize) -> Vec<Str
 
 /// Lets time pass: it is what is measured over.
 fn pause(time: Duration) {
-    std::thread::park_timeout(time);
+    let begun = Instant::now();
+    // A thread that somebody has unparked before is not parked at all.
+    while let Some(left) = time.checked_sub(begun.elapsed()) {
+        std::thread::park_timeout(left);
+    }
 }
 
 /// The report goes to standard output, progress to standard error.
