@@ -5,6 +5,7 @@
 //! all of it.
 
 mod api;
+mod pods;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,12 +22,13 @@ use node_agent_cri::Runtime;
 use tracing::{debug, error, info, warn};
 
 use self::api::{API_DEADLINE, SILENCE_DEADLINE, api_config};
-use crate::args::Args;
+use self::pods::watch_pods;
+use crate::args::{Args, Role};
 use crate::containers::{ContainerReports, spawn_container_reports};
+use crate::guard;
 use crate::health::{Health, Place, Writer, spawn_health};
 use crate::locked::lock_memory;
 use crate::metrics::Metrics;
-use crate::pods::spawn_pods;
 use crate::privilege;
 use crate::pull::{Pulls, spawn_pulls};
 use crate::pulse::{self, Pulse};
@@ -50,6 +52,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .enable_all()
         .max_blocking_threads(2)
         .build()?;
+    if args.role == Role::Guard {
+        return runtime.block_on(guard::serve(&args.guard));
+    }
     runtime.block_on(serve(args))
 }
 
@@ -102,7 +107,8 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
     let config = api_config(kubeconfig, SILENCE_DEADLINE).await?;
     let watching = ipamd_api::client(config).context("making a client of the API server")?;
     let runtime = Runtime::new(args.roots.runtime.clone());
-    let pods = spawn_pods(tasks, watching.clone(), &args.node);
+    let watched = watch_pods(args, tasks, metrics, watching.clone());
+    let pods = watched.pods.clone();
     let pulse = Pulse::default();
     let health = Health {
         args: args.health.clone(),
@@ -112,7 +118,7 @@ async fn host_node(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Result<Read
         writer: Writer::new(client, place),
         metrics: metrics.health.clone(),
         readiness,
-        pods: pods.clone(),
+        watched,
         pulse: pulse.clone(),
     };
     spawn_health(tasks, health);

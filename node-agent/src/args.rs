@@ -8,6 +8,7 @@ use clap::{Args as ClapArgs, Parser};
 use ipamd_daemon::http::{HttpAddress, ParseHttpAddressError};
 use ipamd_daemon::telemetry::TelemetryArgs;
 
+use crate::guard::GuardArgs;
 use crate::health::HealthArgs;
 use crate::pull::PullArgs;
 use crate::restart::RestartArgs;
@@ -23,7 +24,7 @@ const CONTROLLERS_PORT: u16 = 9423;
 #[command(name = "berth-agent", version)]
 pub(crate) struct Args {
     /// What this process does: node (looks at the node it runs on), controllers (stands for election, and decides for the cluster),
-    /// or both
+    /// both, or guard (the node's recovery guard, which alone writes cgroups)
     #[arg(long, env = "BERTH_AGENT_ROLE")]
     pub(crate) role: Role,
 
@@ -45,6 +46,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) restart: RestartArgs,
+
+    #[command(flatten)]
+    pub(crate) guard: GuardArgs,
 
     /// File to which the controllers' leader appends every decision about a node, a line of JSON each: what the API keeps no more is
     /// there. Set aside as FILE.1 at 64 MiB; default: nowhere
@@ -104,6 +108,8 @@ pub(crate) enum Role {
     Controllers,
     /// Both in one process, for small clusters.
     Both,
+    /// Limits Pods that end, when the node's agent says so.
+    Guard,
 }
 
 impl Role {
@@ -124,6 +130,7 @@ impl Args {
         let port = match self.role {
             Role::Node | Role::Both => NODE_PORT,
             Role::Controllers => CONTROLLERS_PORT,
+            Role::Guard => return None,
         };
         match &self.metrics {
             Some(typed) => typed.0.clone(),
@@ -134,7 +141,7 @@ impl Args {
 
 /// There is no such role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no role; there are \"node\", \"controllers\" and \"both\"")]
+#[error("{text:?} is no role; there are \"node\", \"controllers\", \"both\" and \"guard\"")]
 pub(crate) struct ParseRoleError {
     /// The text.
     text: String,
@@ -148,6 +155,7 @@ impl FromStr for Role {
             "node" => Ok(Self::Node),
             "controllers" => Ok(Self::Controllers),
             "both" => Ok(Self::Both),
+            "guard" => Ok(Self::Guard),
             _ => Err(ParseRoleError { text: text.into() }),
         }
     }
@@ -204,6 +212,14 @@ mod tests {
             let args = parse(&[&words, "--metrics="]).unwrap();
             assert_eq!(args.metrics(), None);
         }
+    }
+
+    #[test]
+    fn guard_answers_on_its_socket_only() {
+        let args = parse(&["--role=guard", "--metrics=127.0.0.1:1"]).unwrap();
+        assert_eq!(args.metrics(), None);
+        assert!(!args.role.is_node() && !args.role.is_controllers());
+        assert_eq!(args.guard.socket, None);
     }
 
     #[test]

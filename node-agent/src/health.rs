@@ -59,6 +59,8 @@ use self::node_status::{Conditions, spawn_conditions};
 use self::processors::spawn_processors;
 use self::reporter::{Reporter, spawn_reporter};
 use self::signals::{ipamd, kubelet};
+use crate::contact::Contact;
+use crate::guard::Storms;
 use crate::lost::{Lost, spawn_lost};
 use crate::metrics::HealthMetrics;
 use crate::peers::{Peers, PeersArgs, spawn_peers};
@@ -129,9 +131,19 @@ pub(crate) struct Health {
     /// Follows the reports.
     pub(crate) readiness: Arc<Readiness>,
     /// The node's Pods.
-    pub(crate) pods: Pods,
+    pub(crate) watched: Watched,
     /// Beats while signals are judged.
     pub(crate) pulse: Pulse,
+}
+
+/// The node's Pods, as they are told.
+pub(crate) struct Watched {
+    /// They.
+    pub(crate) pods: Pods,
+    /// Storms of Pods that end.
+    pub(crate) storms: Storms,
+    /// Told when the API server is heard.
+    pub(crate) contact: Contact,
 }
 
 /// Starts to look, to judge and to report.
@@ -160,7 +172,8 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
     let (machine, boot_id) = (&health.args.machine, &origin.boot_id);
     spawn_machine(tasks, machine, &roots, boot_id, &notices);
     let (metrics, pulse) = (&health.metrics, health.pulse);
-    spawn_tellers(tasks, &writer, &reports, metrics, pulse, &roots.state);
+    let alive = (pulse, health.watched.contact);
+    spawn_tellers(tasks, &writer, &reports, metrics, alive, &roots.state);
     let gateways = spawn_network(tasks, health.args.network, &roots, &health.node, &notices);
     let daemons = Daemons {
         args: &health.args.daemons,
@@ -168,7 +181,8 @@ pub(crate) fn spawn_health(tasks: &Tasks, health: Health) {
         boot_id: origin.boot_id.clone(),
         client: writer.client(),
         node: health.node.clone(),
-        pods: health.pods,
+        pods: health.watched.pods,
+        storms: health.watched.storms,
         metrics: &health.metrics,
     };
     spawn_daemons(tasks, daemons, &notices);
@@ -220,7 +234,7 @@ fn spawn_tellers(
     writer: &Arc<Writer>,
     reports: &watch::Receiver<Report>,
     metrics: &HealthMetrics,
-    pulse: Pulse,
+    (pulse, contact): (Pulse, Contact),
     state: &Path,
 ) {
     let place = writer.place();
@@ -244,6 +258,7 @@ fn spawn_tellers(
         writer: Arc::clone(writer),
         place: place.clone(),
         pulse,
+        contact,
         metrics: metrics.clone(),
     };
     spawn_lease(tasks, beats);

@@ -2,8 +2,10 @@
 
 mod app;
 mod args;
+mod contact;
 mod containers;
 mod follow;
+mod guard;
 mod health;
 mod locked;
 mod lost;

@@ -11,6 +11,7 @@ use proto_crd::condition::ConditionStatus;
 use proto_crd::node_health::{Area, SignalState};
 
 use crate::containers::ContainerMetrics;
+use crate::guard::GuardMetrics;
 use crate::health::{Finding, Signal, Verdict};
 use crate::peers::PeerMetrics;
 use crate::pull::PullMetrics;
@@ -29,6 +30,8 @@ pub(crate) struct Metrics {
     pub(crate) restarts: RestartMetrics,
     /// Reports of Pods' containers.
     pub(crate) containers: ContainerMetrics,
+    /// Storms of Pods that end.
+    pub(crate) guard: GuardMetrics,
     /// Leadership, passes and writes.
     pub(crate) controllers: ControllersMetrics,
     /// What Kubernetes' own node lifecycle would tell of nodes.
@@ -46,6 +49,7 @@ impl Metrics {
         let pulls = PullMetrics::register(own);
         let restarts = RestartMetrics::register(own);
         let containers = ContainerMetrics::register(own);
+        let guard = GuardMetrics::register(own);
         let controllers = ControllersMetrics::register(own);
         let node_collector = NodeCollector::register(&mut registry);
         Self {
@@ -54,6 +58,7 @@ impl Metrics {
             pulls,
             restarts,
             containers,
+            guard,
             controllers,
             node_collector,
         }

@@ -14,6 +14,7 @@ use kube::{Api, Client, Resource};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::contact::Contact;
 use crate::follow::follow;
 
 /// Objects of one answer of a list: a node has some hundred Pods at most.
@@ -189,6 +190,20 @@ impl Pods {
         self.told().unready.remove(uid).unwrap_or_default()
     }
 
+    /// These, and no others any more.
+    #[cfg(test)]
+    pub(crate) fn of(pods: Vec<LeanPod>) -> Self {
+        let mut told = Told::default();
+        told.apply(Event::Init);
+        let pods = pods.into_iter();
+        pods.for_each(|pod| told.apply(Event::InitApply(pod)));
+        told.apply(Event::InitDone);
+        Self {
+            told: Arc::new(Mutex::new(told)),
+            changes: watch::channel(0).1,
+        }
+    }
+
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -234,8 +249,8 @@ impl Told {
     }
 }
 
-/// Watches the Pods of a node.
-pub(crate) fn spawn_pods(tasks: &Tasks, client: Client, node: &str) -> Pods {
+/// Watches the Pods of a node. Who keeps when the API server was heard is told of every answer.
+pub(crate) fn spawn_pods(tasks: &Tasks, client: Client, node: &str, contact: Contact) -> Pods {
     let told = Arc::new(Mutex::new(Told::default()));
     let (sender, changes) = watch::channel(0);
     let pods = Pods {
@@ -249,6 +264,10 @@ pub(crate) fn spawn_pods(tasks: &Tasks, client: Client, node: &str) -> Pods {
     tasks.spawn("pods", async move {
         let events = watcher(Api::<LeanPod>::all(client), config);
         let watching = follow("Pods of this node", events, |event| {
+            // That one is of before the question.
+            if !matches!(event, Event::Init) {
+                contact.heard();
+            }
             told.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .apply(event);

@@ -6,7 +6,9 @@ use cni_spec::{Document, NetConf};
 use serde_json::{Value, json};
 use tests_testbed::{ApiServer, binary};
 
-use crate::shipped::{BASE, NAMESPACE, add_node, installed, kubectl, overlay, pod_of};
+use crate::shipped::{
+    BASE, NAMESPACE, add_node, installed, kubectl, overlay, pod_of, with_component,
+};
 
 /// Overlays of the whole install.
 const WHOLE: [&str; 4] = ["one-rack", "two-racks", "two-networks", "standalone"];
@@ -16,6 +18,9 @@ const UNINSTALL: &str = "uninstall";
 
 /// What is laid over an install of one's own.
 const COMPONENTS: [&str; 2] = ["guard", "replace"];
+
+/// What changes an install of one's own, and is nothing without one.
+const CHANGES: [&str; 1] = ["recovery-guard"];
 
 /// The objects of an answer of `kubectl apply` and what became of each.
 fn changed(said: &str) -> Vec<&str> {
@@ -52,6 +57,7 @@ fn install_and_every_overlay_apply_without_a_warning_and_again_without_a_change(
     let mut known = WHOLE.to_vec();
     known.push(UNINSTALL);
     known.extend(COMPONENTS);
+    known.extend(CHANGES);
     known.sort_unstable();
     assert_eq!(folders, known, "an overlay that is not tried");
 
@@ -66,6 +72,9 @@ fn install_and_every_overlay_apply_without_a_warning_and_again_without_a_change(
     assert_eq!(made.lines().count(), 5, "{made}");
     for name in COMPONENTS {
         apply(&api, &overlay(name));
+    }
+    for name in CHANGES {
+        apply(&api, with_component(name).path().to_str().unwrap());
     }
     apply(&api, &overlay(UNINSTALL));
 }
@@ -143,6 +152,15 @@ type Row = (String, String);
 fn capabilities_and_host_paths_are_those_of_the_readme() {
     let api = installed("api_readme");
     kubectl(&api, &["apply", "-k", &overlay(UNINSTALL)]);
+    for name in CHANGES {
+        let folder = with_component(name);
+        kubectl(&api, &["apply", "-k", folder.path().to_str().unwrap()]);
+        // It adds a container; the token stays the agent's.
+        let agent = pod_of(&api, "berth-agent", "n1");
+        let having = containers(&agent["spec"])
+            .filter(|it| mounts(it).any(|mount| mount["name"] == "token"));
+        assert_eq!(having.count(), 1, "{name}");
+    }
     let mut capabilities = BTreeSet::new();
     let mut paths = BTreeSet::new();
     let objects = api.kubectl_json(&["get", "daemonsets,jobs", "-n", NAMESPACE]);

@@ -1,6 +1,10 @@
 //! What an operator applies, and who it makes: the shipped manifests on an API server, and callers with the tokens of its Pods.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tests_testbed::{ApiServer, ControlPlane, Output};
 
 /// Where Berth lives in the API.
@@ -12,6 +16,23 @@ pub(crate) const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../install/m
 /// The folder of an overlay.
 pub(crate) fn overlay(name: &str) -> String {
     format!("{}/../install/overlays/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// An overlay as an operator writes one: the whole install with one of our components, named by relative paths.
+pub(crate) fn with_component(name: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let depth = folder.path().canonicalize().unwrap().components().count() - 1;
+    let relative = |path: &str| {
+        let path = Path::new(path).canonicalize().unwrap();
+        format!("{}{}", "../".repeat(depth), &path.to_str().unwrap()[1..])
+    };
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [relative(BASE)], "components": [relative(&overlay(name))],
+    });
+    let file = folder.path().join("kustomization.yaml");
+    fs::write(file, kustomization.to_string()).unwrap();
+    folder
 }
 
 /// An API server on which the whole install was applied.

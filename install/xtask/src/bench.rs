@@ -31,6 +31,8 @@ pub(crate) enum Bench {
     Lifecycle,
     /// The node lifecycle beside a real API server with thousands of nodes' Leases and reports at the real rates: a step, memory, writes
     LifecycleLoad,
+    /// A rack comes back from the dark with 40 Pods that were replaced: what a service on their node feels while they end, by Kubernetes' rule and by Berth's
+    Storm,
 }
 
 /// What to measure.
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         Bench::Cluster => cluster(args, "bench-cluster"),
         Bench::Agent => cluster(args, "bench-agent"),
         Bench::Restart => cluster(args, "bench-restart"),
+        Bench::Storm => cluster(args, "bench-storm"),
         Bench::Release => beside_api_server(args, "bench-release"),
         Bench::LifecycleLoad => beside_api_server(args, "bench-lifecycle-load"),
         Bench::Lifecycle => lifecycle(args),

@@ -32,6 +32,7 @@ const SIGNALS: &[(Area, &[&str])] = &[
             "runtime-exec",
             "runtime-restarts",
             "terminating",
+            "kill-storm",
             "certificates",
         ],
     ),

@@ -10,8 +10,8 @@ use proto_crd::node_health::Decision;
 use super::signal::Signal;
 use super::signals::{
     addresses, book, certificates, clock, conntrack, disk_write, dns, exec, gateway, ipamd,
-    kernel_log, kubelet, kubelet_lease, leaks, limits, lost_addresses, memory, mounts, neighbours,
-    pressure, processes, reboots, restarts, runtime, space, terminating, uplink,
+    kernel_log, kill_storm, kubelet, kubelet_lease, leaks, limits, lost_addresses, memory, mounts,
+    neighbours, pressure, processes, reboots, restarts, runtime, space, terminating, uplink,
 };
 
 /// From one look of a source to the next, where nothing asks for another period.
@@ -73,6 +73,7 @@ pub(super) const TABLE: &[Rule] = &[
     restarts::RUNTIME_RULE,
     runtime::NETWORK_RULE,
     terminating::RULE,
+    kill_storm::RULE,
     uplink::RULE,
     uplink::FLAPS_RULE,
     uplink::ERRORS_RULE,

@@ -10,7 +10,8 @@ use tokio::sync::mpsc;
 
 use super::keeper::Notice;
 use super::signals::restarts::Watched;
-use super::signals::{self, exec, kubelet_lease, restarts, runtime, terminating};
+use super::signals::{self, exec, kill_storm, kubelet_lease, restarts, runtime, terminating};
+use crate::guard::Storms;
 use crate::metrics::HealthMetrics;
 use crate::pods::Pods;
 use crate::roots::Roots;
@@ -47,6 +48,8 @@ pub(super) struct Daemons<'a> {
     pub(super) node: String,
     /// The node's Pods.
     pub(super) pods: Pods,
+    /// Storms of Pods that end.
+    pub(super) storms: Storms,
     /// What is counted.
     pub(super) metrics: &'a HealthMetrics,
 }
@@ -75,4 +78,6 @@ pub(super) fn spawn_daemons(tasks: &Tasks, with: Daemons<'_>, notices: &mpsc::Se
     signals::spawn_source(tasks, source, notices.clone());
     let source = terminating::Source { pods: with.pods };
     signals::spawn_source(tasks, source, notices.clone());
+    let storms = with.storms;
+    signals::spawn_source(tasks, kill_storm::Source { storms }, notices.clone());
 }

@@ -21,6 +21,7 @@ use super::course::Course;
 use super::pace::Pace;
 use super::report::Chance;
 use super::writer::{CallApiError, Place, ReportError, Writer};
+use crate::contact::Contact;
 use crate::metrics::{HealthMetrics, Told};
 use crate::pulse::Pulse;
 
@@ -65,6 +66,8 @@ pub(super) struct Beats {
     pub(super) place: Place,
     /// Whether the agent judges.
     pub(super) pulse: Pulse,
+    /// Told when the API server is heard.
+    pub(super) contact: Contact,
     /// What is counted.
     pub(super) metrics: HealthMetrics,
 }
@@ -127,7 +130,11 @@ impl Beats {
         let spec = spec(name, Timestamp::now());
         let patch = Patch::Merge(json!({"spec": spec}));
         let patched = api.patch(name, &params, &patch).await;
-        match patched.map_err(CallApiError::from) {
+        let patched = patched.map_err(CallApiError::from);
+        if !matches!(patched, Err(CallApiError::Unanswered { .. })) {
+            self.contact.heard();
+        }
+        match patched {
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => self.create(&api, spec).await,
             Err(source) => Err(RenewError::Renew {

@@ -11,6 +11,7 @@ pub(in crate::health) mod exec;
 pub(in crate::health) mod gateway;
 pub(in crate::health) mod ipamd;
 pub(in crate::health) mod kernel_log;
+pub(in crate::health) mod kill_storm;
 pub(in crate::health) mod kubelet;
 pub(in crate::health) mod kubelet_lease;
 pub(in crate::health) mod leaks;

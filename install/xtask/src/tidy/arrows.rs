@@ -49,6 +49,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "node-agent-controllers",
             "node-agent-cri",
+            "node-agent-guard",
             "node-agent-kernel",
             "node-agent-peers",
             "node-agent-pull",
@@ -62,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("node-agent-cri", &["ipamd-daemon"]),
+    ("node-agent-guard", &["ipamd-daemon"]),
     ("node-agent-kernel", &[]),
     ("node-agent-lifecycle", &["proto-ids"]),
     ("node-agent-peers", &[]),
@@ -121,6 +123,7 @@ const BANNED: &[(&str, &[&str])] = &[
     ("cni", &["kube", "k8s-openapi", "rustls", "native-tls"]),
     ("ipamd-core", &["tokio", "kube", "tonic", "sled"]),
     ("node-agent-controllers", &["k8s-cri", "nix"]),
+    ("node-agent-guard", &["kube", "k8s-cri", "nix"]),
     ("node-agent-lifecycle", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-peers", &["tokio", "kube", "k8s-cri"]),
     ("node-agent-pull", &["tokio", "kube", "k8s-cri"]),

@@ -57,6 +57,9 @@ pub(in crate::health) struct Source {
     course: Course,
 }
 
+/// The other container of the agent's Pod (`install/overlays/recovery-guard`).
+const GUARD: &str = "guard";
+
 /// How it went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Sight {
@@ -94,8 +97,11 @@ impl Source {
             // The signal `runtime` tells.
             Err(error) => return Sight::Blind(chain(&error)),
         };
-        // One follows the other when the agent is restarted; the Pod has no other container.
-        let Some(own) = own.iter().max_by_key(|it| it.created_at) else {
+        // One follows the other when the agent is restarted; the guard, where there is one, is another that should not pay for this.
+        let Some(own) = own
+            .iter()
+            .max_by_key(|it| (it.name != GUARD, it.created_at))
+        else {
             return Sight::Blind(
                 "the runtime knows no running container of the agent's own Pod".to_owned(),
             );
