@@ -101,19 +101,12 @@ impl ControlPlane {
 }
 
 impl ApiProxy {
-    /// What the API server answers to a GET, as text. While it puts off who asks (429, for instance when it has just been told of a kind), it is
-    /// asked again.
+    /// What the API server answers to a GET, as text.
     ///
     /// # Errors
     /// It does not answer, or answers anything but 200.
     pub fn text(&self, path: &str) -> Result<String> {
-        let what = format!("an answer to GET {path}");
-        let answer = wait_patiently(&what, CALL_DEADLINE, || {
-            match self.call("GET", path, None) {
-                Ok(answer) if answer.status == PUT_OFF => Err(Pending::because(answer.body)),
-                answered => Ok(answered),
-            }
-        })??;
+        let answer = self.get_within(path, CALL_DEADLINE)?;
         ensure!(answer.status == 200, "GET {path}: {answer:?}");
         Ok(answer.body)
     }
@@ -183,10 +176,17 @@ impl ApiProxy {
         })
     }
 
-    /// What the API server answers to a GET within this time, whatever it is.
+    /// What the API server answers to a GET within this time, whatever it is. While it puts off who asks (429, for instance when it has just
+    /// been told of a kind), it is asked again, as all its clients do.
     pub(crate) fn get_within(&self, path: &str, deadline: Duration) -> Result<Answer> {
-        let reader = self.ask("GET", path, None, deadline)?;
-        answer(reader, "GET", path)
+        let what = format!("an answer to GET {path}");
+        wait_patiently(&what, CALL_DEADLINE, || {
+            let reader = self.ask("GET", path, None, deadline);
+            match reader.and_then(|reader| answer(reader, "GET", path)) {
+                Ok(answer) if answer.status == PUT_OFF => Err(Pending::because(answer.body)),
+                answered => Ok(answered),
+            }
+        })?
     }
 
     /// Whether it takes calls.

@@ -173,6 +173,11 @@ impl ControlPlane {
         self.without_lifecycle = true;
     }
 
+    /// Whether Kubernetes' own node lifecycle runs, or will.
+    pub(crate) fn has_lifecycle(&self) -> bool {
+        !self.without_lifecycle
+    }
+
     /// Its machine.
     pub fn machine(&self) -> &Namespace {
         &self.machine

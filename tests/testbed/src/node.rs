@@ -41,6 +41,7 @@ mkdir /mnt/disk
 if [ -e \"$BERTH_IMAGE\" ]; then mount -n -t ext4 -o loop,errors=remount-ro \"$BERTH_IMAGE\" /mnt/disk
 else mount --bind \"$BERTH_DISK\" /mnt/disk; fi
 mount --bind \"$BERTH_BOOT_ID\" /proc/sys/kernel/random/boot_id
+if [ -n \"$BERTH_CPU_PRESSURE\" ]; then mount --bind \"$BERTH_CPU_PRESSURE\" /proc/pressure/cpu; fi
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/berth /run/netns /run/lock
 mkfifo /run/kmsg; exec 9<>/run/kmsg
@@ -55,9 +56,23 @@ done
 umount -l /mnt
 mount --make-rshared /";
 
+/// What the kernel says where nothing waits for a processor.
+const NO_PRESSURE: &str = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0
+full avg10=0.00 avg60=0.00 avg300=0.00 total=0
+";
+
 /// Where a daemon of the node reads the kernel's log: the real one is the whole machine's. PID 1 keeps the pipe open, so that a
 /// reader waits for the next line as it does on `/dev/kmsg`.
 pub(crate) const KERNEL_LOG: &str = "/run/kmsg";
+
+/// What the kernel says of who waits for a node's processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Processors {
+    /// What is so on the machine, whoever keeps it busy.
+    Machine,
+    /// Nobody does.
+    Idle,
+}
 
 /// What a node shall be.
 #[derive(Clone, Debug)]
@@ -68,6 +83,7 @@ pub struct NodeSpec {
     kubernetes: bool,
     labelled: bool,
     controllers: bool,
+    processors: Processors,
 }
 
 impl NodeSpec {
@@ -80,6 +96,7 @@ impl NodeSpec {
             kubernetes: false,
             labelled: true,
             controllers: false,
+            processors: Processors::Machine,
         }
     }
 
@@ -94,6 +111,13 @@ impl NodeSpec {
     #[must_use]
     pub(crate) fn for_controllers(mut self) -> Self {
         self.controllers = true;
+        self
+    }
+
+    /// On it nothing ever waits for a processor, as its kernel says: the machine's own are everybody's.
+    #[must_use]
+    pub(crate) fn with_idle_processors(mut self) -> Self {
+        self.processors = Processors::Idle;
         self
     }
 
@@ -293,6 +317,7 @@ impl Node {
             .with_context(|| format!("write {}", self.boot_id_path().display()))?;
         self.wait_detached()?;
         let (disk, image) = (self.dir.join("disk"), self.image());
+        let pressure = self.pressure_file()?;
         let namespace = Namespace::start(&Start {
             name: &self.spec.name,
             dir: &self.dir,
@@ -301,6 +326,7 @@ impl Node {
                 ("BERTH_DISK", disk.as_os_str()),
                 ("BERTH_IMAGE", image.as_os_str()),
                 ("BERTH_BOOT_ID", self.boot_id_path().as_os_str()),
+                ("BERTH_CPU_PRESSURE", pressure.as_os_str()),
                 ("BERTH_FOLDERS", OsStr::new(&disk::FOLDERS.join(" "))),
             ],
             keep: self.keep,
@@ -363,6 +389,16 @@ impl Node {
 
     fn station(&self) -> u8 {
         9 + self.number
+    }
+
+    /// What stands for `/proc/pressure/cpu`; nothing, where the machine's own does.
+    fn pressure_file(&self) -> Result<PathBuf> {
+        if self.spec.processors == Processors::Machine {
+            return Ok(PathBuf::new());
+        }
+        let path = self.dir.join("cpu_pressure");
+        fs::write(&path, NO_PRESSURE).with_context(|| format!("write {}", path.display()))?;
+        Ok(path)
     }
 
     fn boot_id_path(&self) -> PathBuf {

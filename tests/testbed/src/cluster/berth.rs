@@ -16,7 +16,7 @@ use super::{
     build::find,
     contained::{Contained, Program},
     member::Daemon,
-    overlay::{BASE, OFF_LABEL, Overlay},
+    overlay::{BASE, OFF_LABEL, Overlay, REPLACE},
 };
 use crate::{
     binaries,
@@ -116,10 +116,18 @@ impl Cluster {
             .arg(product.manifests())
             .arg(folder.join(BASE));
         run(copy, b"")?.ok()?;
+        if !self.control_plane.has_lifecycle() {
+            let mut copy = Command::new("cp");
+            copy.arg("-rLT")
+                .arg(product.manifests().join("../overlays").join(REPLACE))
+                .arg(folder.join(REPLACE));
+            run(copy, b"")?.ok()?;
+        }
         let overlay = Overlay {
             pools: &self.pools()?,
             agent_settings: &self.agent_settings,
             kube_proxy: self.kube_proxy,
+            upstream_lifecycle: self.control_plane.has_lifecycle(),
         };
         let file = folder.join("kustomization.yaml");
         fs::write(&file, format!("{:#}", overlay.kustomization()))

@@ -27,6 +27,8 @@ pub struct ClusterBuilder {
     kubernetes: Option<Kubernetes>,
     kube_proxy: bool,
     upstream_lifecycle: bool,
+    idle_processors: bool,
+    leaders: usize,
     berth: Berth,
     agent_settings: Vec<(String, String)>,
     sharing: Sharing,
@@ -50,6 +52,8 @@ impl ClusterBuilder {
             kubernetes: None,
             kube_proxy: true,
             upstream_lifecycle: true,
+            idle_processors: false,
+            leaders: 1,
             berth: Berth::Named,
             agent_settings: Vec::new(),
             sharing: Sharing::Claims,
@@ -142,6 +146,20 @@ impl ClusterBuilder {
         self
     }
 
+    /// On its nodes nothing ever waits for a processor, as far as Berth can see: they share the machine's, which others keep busy.
+    #[must_use]
+    pub fn idle_processors(mut self) -> Self {
+        self.idle_processors = true;
+        self
+    }
+
+    /// On how many of the nodes, from the first on, the cluster's controllers run; on one where nothing is said.
+    #[must_use]
+    pub fn leaders(mut self, count: usize) -> Self {
+        self.leaders = count;
+        self
+    }
+
     /// Makes it, and waits until its nodes take Pods.
     ///
     /// # Errors
@@ -187,7 +205,12 @@ impl ClusterBuilder {
         let has_controllers = cluster.has_controllers();
         for (number, (name, rack)) in self.nodes.iter().enumerate() {
             let spec = base_spec(name, rack);
-            let controllers = has_controllers && number == 0;
+            let spec = if self.idle_processors {
+                spec.with_idle_processors()
+            } else {
+                spec
+            };
+            let controllers = has_controllers && number < self.leaders;
             let spec = if controllers {
                 spec.for_controllers()
             } else {

@@ -38,6 +38,9 @@ const NODE_ROOT: &str = "/host/root";
 /// The name under which the manifests are copied beside the overlay: kustomize takes no absolute path.
 pub(super) const BASE: &str = "base";
 
+/// What the duties of Kubernetes' node lifecycle need where that does not run: a component of ours.
+pub(super) const REPLACE: &str = "replace";
+
 /// What an overlay is made from.
 #[derive(Debug)]
 pub(super) struct Overlay<'a> {
@@ -47,6 +50,8 @@ pub(super) struct Overlay<'a> {
     pub(super) agent_settings: &'a [(String, String)],
     /// Services are there without it: else the API server's own address is said.
     pub(super) kube_proxy: bool,
+    /// Without it Berth may do its duties.
+    pub(super) upstream_lifecycle: bool,
 }
 
 impl Overlay<'_> {
@@ -73,6 +78,9 @@ impl Overlay<'_> {
             "images": [{"name": REPOSITORY, "newTag": TAG}],
             "patches": patches,
         });
+        if !self.upstream_lifecycle {
+            kustomization["components"] = json!([REPLACE]);
+        }
         if !self.kube_proxy {
             kustomization["configMapGenerator"] = json!([{
                 "name": "berth-api", "namespace": NAMESPACE,
@@ -166,6 +174,7 @@ mod tests {
             pools: "",
             agent_settings: &[],
             kube_proxy,
+            upstream_lifecycle: true,
         };
         assert!(overlay(true).kustomization()["configMapGenerator"].is_null());
         let generated = overlay(false).kustomization();
