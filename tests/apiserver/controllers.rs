@@ -22,7 +22,7 @@ use crate::shipped::{NAMESPACE, add_node, installed, kubectl, pod_of};
 const DEADLINE: Duration = Duration::from_secs(240);
 
 /// A line of the metrics.
-const LEADING: &str = "berth_agent_controllers_leader 1";
+pub(crate) const LEADING: &str = "berth_agent_controllers_leader 1";
 
 /// The promise for a leader that is told to end.
 const HAND_OVER: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ fn object(api: &ControlPlane, words: &[&str]) -> Result<Value, Pending> {
         .map_err(|error| Pending::because(format!("{error:#}")))
 }
 
-fn claim_of(api: &ControlPlane, address: &str) -> Result<Value, Pending> {
+pub(crate) fn claim_of(api: &ControlPlane, address: &str) -> Result<Value, Pending> {
     object(api, &["claim", &format!("pool-a.{address}")])
 }
 
@@ -130,7 +130,7 @@ fn uid_of(api: &ControlPlane, node: &str) -> String {
     node["metadata"]["uid"].as_str().unwrap().to_owned()
 }
 
-fn pool(api: &ControlPlane) {
+pub(crate) fn pool(api: &ControlPlane) {
     let pool = json!({
         "apiVersion": "berth.dev/v1alpha1", "kind": "Pool", "metadata": {"name": "pool-a", "namespace": NAMESPACE},
         "spec": {
@@ -146,7 +146,7 @@ fn pool(api: &ControlPlane) {
 }
 
 /// A claim as the daemon of its node writes it.
-fn claim(api: &ControlPlane, address: &str, node: &str, binding: Option<Value>) {
+pub(crate) fn claim(api: &ControlPlane, address: &str, node: &str, binding: Option<Value>) {
     let mut claim = json!({
         "apiVersion": "berth.dev/v1alpha1", "kind": "Claim",
         "metadata": {
@@ -168,7 +168,7 @@ fn claim(api: &ControlPlane, address: &str, node: &str, binding: Option<Value>) 
 }
 
 /// A binding that no Pod has now, of a Pod of a `StatefulSet`.
-fn held(set: &str, ordinal: u8) -> Value {
+pub(crate) fn held(set: &str, ordinal: u8) -> Value {
     let pod = format!("shop/{set}-{ordinal}");
     json!({
         "identity": pod, "origin": {"kind": "Pod", "pod": pod}, "attached": false, "hold": "forever",
@@ -176,7 +176,7 @@ fn held(set: &str, ordinal: u8) -> Value {
     })
 }
 
-fn set(api: &ControlPlane, name: &str, replicas: u8) {
+pub(crate) fn set(api: &ControlPlane, name: &str, replicas: u8) {
     let labels = json!({"app": name});
     let set = json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": name, "namespace": "shop"},

@@ -5,12 +5,12 @@
 
 mod balancer;
 mod belonging;
-mod judge;
-mod leader;
+pub(crate) mod judge;
+pub(crate) mod leader;
 mod life;
 mod middle;
-mod record;
-mod rig;
+pub(crate) mod record;
+pub(crate) mod rig;
 mod soft;
 mod stale;
 

@@ -35,6 +35,8 @@ mod ipamd_pools;
 #[cfg(test)]
 mod kubectl_addresses;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod node_health;

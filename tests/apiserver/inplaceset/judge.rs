@@ -10,13 +10,13 @@ const GATE: &str = "berth.dev/ServiceReady";
 pub(super) const ENDPOINTS: &str = "protection.berth.dev/endpoints";
 
 /// The status of a condition; nothing: there is none.
-pub(super) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a str> {
     let conditions = object["status"]["conditions"].as_array()?;
     let condition = conditions.iter().find(|it| it["type"] == kind)?;
     condition["status"].as_str()
 }
 
-pub(super) fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     condition(pod, "Ready") == Some("True")
 }
 

@@ -48,7 +48,7 @@ const STEPS: [&str; 6] = [
 ];
 
 /// Kills who leads, and starts it again. The Lease of a process that is dead is given up at once, so that nobody waits for its end.
-fn kill_leader(rig: &mut Rig) {
+pub(crate) fn kill_leader(rig: &mut Rig) {
     let words = ["get", "lease", "berth-controllers", "-n", NAMESPACE];
     let lease = rig.api.kubectl_json(&words).unwrap();
     let holder = lease["spec"]["holderIdentity"].as_str().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Everything that the API server tells of Pods, endpoints and sets, in the order in which it happened: versions of all kinds are
-//! numbers of one row, because one etcd has them all.
+//! Everything that the API server tells of Pods, endpoints, sets, and where it is asked for Nodes and decisions, in the order in which it
+//! happened: versions of all kinds are numbers of one row, because one etcd has them all.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -12,38 +12,50 @@ use tests_testbed::{ApiProxy, ControlPlane};
 
 /// What is recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Pod,
     Slice,
     Set,
+    Node,
+    Decision,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Pod, Self::Slice, Self::Set];
+    /// What is the application's.
+    pub(super) const SHOP: [Self; 3] = [Self::Pod, Self::Slice, Self::Set];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Pod,
+        Self::Slice,
+        Self::Set,
+        Self::Node,
+        Self::Decision,
+    ];
 
     const fn path(self) -> &'static str {
         match self {
             Self::Pod => "/api/v1/namespaces/shop/pods",
             Self::Slice => "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices",
             Self::Set => "/apis/berth.dev/v1alpha1/namespaces/shop/inplacesets",
+            Self::Node => "/api/v1/nodes",
+            Self::Decision => "/apis/berth.dev/v1alpha1/namespaces/berth-system/nodedecisions",
         }
     }
 }
 
 /// One version of an object.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) version: u64,
+pub(crate) struct Seen {
+    pub(crate) version: u64,
     /// When it was heard.
-    pub(super) at: Instant,
-    pub(super) gone: bool,
-    pub(super) object: Arc<Value>,
+    pub(crate) at: Instant,
+    pub(crate) gone: bool,
+    pub(crate) object: Arc<Value>,
 }
 
 type Rows = BTreeMap<(Kind, String), Vec<Seen>>;
 
 /// The record, until this is dropped.
-pub(super) struct Record {
+pub(crate) struct Record {
     rows: Arc<Mutex<Rows>>,
     over: Vec<Sender<()>>,
     threads: Vec<JoinHandle<()>>,
@@ -53,11 +65,11 @@ pub(super) struct Record {
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Record {
-    pub(super) fn start(api: &ControlPlane) -> Self {
+    pub(super) fn start(api: &ControlPlane, kinds: &[Kind]) -> Self {
         let proxy = Arc::new(api.proxy_at("record.sock").unwrap());
         let rows = Arc::<Mutex<Rows>>::default();
         let (mut over, mut threads) = (Vec::new(), Vec::new());
-        for kind in Kind::ALL {
+        for &kind in kinds {
             let (end, ends) = channel::<()>();
             over.push(end);
             let (proxy, rows) = (Arc::clone(&proxy), Arc::clone(&rows));
@@ -73,18 +85,18 @@ impl Record {
     }
 
     /// Every version of a Pod's name, in order.
-    pub(super) fn pod(&self, name: &str) -> Vec<Seen> {
+    pub(crate) fn pod(&self, name: &str) -> Vec<Seen> {
         self.of(Kind::Pod, name)
     }
 
     /// The last version of a Pod that is there.
-    pub(super) fn live(&self, name: &str) -> Option<Arc<Value>> {
+    pub(crate) fn live(&self, name: &str) -> Option<Arc<Value>> {
         let last = self.pod(name).pop()?;
         (!last.gone).then_some(last.object)
     }
 
     /// Pods of a set that are there now, by ordinal.
-    pub(super) fn pods(&self, set: &str) -> Vec<Arc<Value>> {
+    pub(crate) fn pods(&self, set: &str) -> Vec<Arc<Value>> {
         let rows = self.rows();
         let of_set = rows.iter().filter(|((kind, _), _)| *kind == Kind::Pod);
         let live = of_set.filter_map(|(_, row)| row.last().filter(|it| !it.gone));
@@ -102,7 +114,7 @@ impl Record {
     }
 
     /// The names of all Pods that ever were, with every version.
-    pub(super) fn all_pods(&self) -> Vec<(String, Vec<Seen>)> {
+    pub(crate) fn all_pods(&self) -> Vec<(String, Vec<Seen>)> {
         let rows = self.rows();
         let pods = rows.iter().filter(|((kind, _), _)| *kind == Kind::Pod);
         pods.map(|((_, name), row)| (name.clone(), row.clone()))
@@ -110,12 +122,12 @@ impl Record {
     }
 
     /// A set as it was last told.
-    pub(super) fn set(&self, name: &str) -> Option<Arc<Value>> {
+    pub(crate) fn set(&self, name: &str) -> Option<Arc<Value>> {
         self.of(Kind::Set, name).pop().map(|seen| seen.object)
     }
 
     /// What endpoints said of an address, in order: whether it was ready.
-    pub(super) fn endpoint(&self, ip: &str) -> Vec<(u64, Instant, bool)> {
+    pub(crate) fn endpoint(&self, ip: &str) -> Vec<(u64, Instant, bool)> {
         let rows = self.rows();
         let slices = rows.iter().filter(|((kind, _), _)| *kind == Kind::Slice);
         let mut all = Vec::new();
@@ -134,7 +146,16 @@ impl Record {
         all
     }
 
-    fn of(&self, kind: Kind, name: &str) -> Vec<Seen> {
+    /// The last version of each object of a kind that is there.
+    pub(crate) fn last(&self, kind: Kind) -> Vec<Seen> {
+        let rows = self.rows();
+        let rows = rows.iter().filter(|((of, _), _)| *of == kind);
+        let last = rows.filter_map(|(_, row)| row.last());
+        last.filter(|seen| !seen.gone).cloned().collect()
+    }
+
+    /// Every version of an object, in order.
+    pub(crate) fn of(&self, kind: Kind, name: &str) -> Vec<Seen> {
         let rows = self.rows();
         let row = rows.get(&(kind, name.to_owned()));
         row.cloned().unwrap_or_default()

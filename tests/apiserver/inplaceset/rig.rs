@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tests_fake_node::{FakeNodes, Pace};
 use tests_testbed::{ApiServer, Pending, Process, wait_until};
 
-use super::record::Record;
+use super::record::{Kind, Record};
 use crate::controllers::Place;
 use crate::shipped::{installed, kubectl};
 
@@ -20,25 +20,30 @@ const CONTROLLERS: [&str; 3] = [
 ];
 
 /// A leader that is killed is followed after a quarter of a minute; and a machine that does other things.
-pub(super) const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Everything that runs.
-pub(super) struct Rig {
+pub(crate) struct Rig {
     // What asks the API server ends before it.
-    pub(super) record: Record,
-    pub(super) nodes: FakeNodes,
-    pub(super) controllers: Vec<(Place, Process)>,
-    pub(super) api: ApiServer,
+    pub(crate) record: Record,
+    pub(crate) nodes: FakeNodes,
+    pub(crate) controllers: Vec<(Place, Process)>,
+    pub(crate) api: ApiServer,
 }
 
 impl Rig {
     pub(super) fn start(name: &str, port: u16) -> Self {
+        Self::with(name, port, 6, &Kind::SHOP)
+    }
+
+    /// With so many nodes, `n1` and so on, and a record of these kinds.
+    pub(crate) fn with(name: &str, port: u16, nodes: u16, kinds: &[Kind]) -> Self {
         let mut api = installed(name);
         api.start_only_controllers(&CONTROLLERS).unwrap();
         kubectl(&api, &["create", "namespace", "shop"]);
-        let names: Vec<String> = (1..=6).map(|number| format!("n{number}")).collect();
+        let names: Vec<String> = (1..=nodes).map(|number| format!("n{number}")).collect();
         let nodes = FakeNodes::start(&api, &names, Pace::quick()).unwrap();
-        let record = Record::start(&api);
+        let record = Record::start(&api, kinds);
         let controllers = [("c1", port), ("c2", port + 10)]
             .into_iter()
             .map(|(node, port)| {
@@ -63,7 +68,7 @@ impl Rig {
     }
 
     /// Makes or changes objects.
-    pub(super) fn apply(&self, object: &Value) {
+    pub(crate) fn apply(&self, object: &Value) {
         // A kind is served a moment after it is defined.
         self.wait("an object being taken", || {
             let made = self.api.apply(&object.to_string());
@@ -72,12 +77,12 @@ impl Rig {
     }
 
     /// Merges this into a set.
-    pub(super) fn patch(&self, set: &str, patch: &Value) {
+    pub(crate) fn patch(&self, set: &str, patch: &Value) {
         self.merge("inplaceset", set, patch);
     }
 
     /// Merges this into an object of the namespace.
-    pub(super) fn merge(&self, kind: &str, name: &str, patch: &Value) {
+    pub(crate) fn merge(&self, kind: &str, name: &str, patch: &Value) {
         let patch = patch.to_string();
         let words = [
             "patch",
@@ -93,7 +98,7 @@ impl Rig {
     }
 
     /// Another image for the first container of each Pod of a set, and whatever else.
-    pub(super) fn release(&self, set: &str, image: &str) {
+    pub(crate) fn release(&self, set: &str, image: &str) {
         let object = self.record.set(set).unwrap();
         let mut template = object["spec"]["template"].clone();
         template["spec"]["containers"][0]["image"] = image.into();
@@ -102,7 +107,7 @@ impl Rig {
 
     /// Waits for this, and says what the controllers said when it does not come.
     #[track_caller]
-    pub(super) fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
         wait_until(what, PATIENCE, || look().map_err(Pending)).unwrap_or_else(|error| {
             let logs = self
                 .controllers
@@ -119,7 +124,7 @@ impl Rig {
 
     /// Waits until this is true of all Pods of a set, and it has so many.
     #[track_caller]
-    pub(super) fn wait_pods(
+    pub(crate) fn wait_pods(
         &self,
         what: &str,
         (set, count): (&str, usize),
@@ -138,7 +143,7 @@ impl Rig {
 
     /// Waits until this is true of a set's status.
     #[track_caller]
-    pub(super) fn wait_status(
+    pub(crate) fn wait_status(
         &self,
         what: &str,
         set: &str,
@@ -157,7 +162,7 @@ impl Rig {
 
     /// Waits until the release of a set has succeeded with this image.
     #[track_caller]
-    pub(super) fn wait_released(
+    pub(crate) fn wait_released(
         &self,
         (set, count): (&str, usize),
         image: &str,
@@ -185,7 +190,7 @@ fn brief(pod: &Value) -> String {
 }
 
 /// A set of Pods with one container, and a Service for them.
-pub(super) fn set(name: &str, replicas: u32, spec: &Value) -> Value {
+pub(crate) fn set(name: &str, replicas: u32, spec: &Value) -> Value {
     let labels = json!({"app": name});
     let mut all = json!({
         "replicas": replicas, "selector": {"matchLabels": labels},

@@ -47,6 +47,7 @@ pub(crate) enum Order {
     Fault(Of, Option<Fault>),
     Alias(String, String),
     Power(String, bool),
+    Silence(String, bool),
     /// An image goes from every node.
     Forget(String),
     Over,
@@ -190,6 +191,7 @@ impl Driver {
                 }
             }
             Order::Power(node, on) => self.power(&node, on),
+            Order::Silence(node, silent) => self.silence(&node, silent),
             Order::Over => return,
         }
         for kind in Kind::ALL {

@@ -118,6 +118,17 @@ impl FakeNodes {
         self.order(Order::Power(node.to_owned(), true));
     }
 
+    /// A node is silent: it hears nothing and says nothing, and nobody says anything of it. Whether it is dead only [`Self::power_on`]
+    /// or [`Self::hear`] will tell.
+    pub fn silence(&self, node: &str) {
+        self.order(Order::Silence(node.to_owned(), true));
+    }
+
+    /// It is heard again, and everything on it ran on.
+    pub fn hear(&self, node: &str) {
+        self.order(Order::Silence(node.to_owned(), false));
+    }
+
     /// How many writes the nodes have made.
     pub fn writes(&self) -> u64 {
         self.shown.writes.load(Ordering::Relaxed)

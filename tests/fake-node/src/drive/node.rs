@@ -1,6 +1,7 @@
 //! The nodes themselves: their objects, the Leases of their agents, and their power.
 //!
-//! A node without power says nothing more. What Kubernetes' controllers would write about it after 40 s is written at once.
+//! A node without power says nothing more. What Kubernetes' controllers would write about it after 40 s is written at once; of a
+//! silent one nothing is.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -124,6 +125,14 @@ impl Driver {
         for name in due {
             let body = json!({"spec": renewal(&name)});
             self.send(other(MERGE, format!("{LEASES}/{name}"), body));
+        }
+    }
+
+    /// Nothing is heard of a node, or it is heard again; what runs on it runs on.
+    pub(super) fn silence(&mut self, name: &str, silent: bool) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.alive = !silent;
+            node.renewed = None;
         }
     }
 
