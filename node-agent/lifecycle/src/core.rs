@@ -28,7 +28,7 @@ use self::memory::Memory;
 use crate::action::Order;
 use crate::breaker::Cause;
 use crate::config::Config;
-use crate::decision::{Budget, Change, Decision, DecisionId, Hash, Hold, Outcome, Subject};
+use crate::decision::{Budget, Change, Decision, Hash, Hold, Outcome, Subject};
 use crate::moment::Moment;
 use crate::observation::{Class, Observations};
 use crate::phase::Phase;
@@ -92,13 +92,17 @@ impl Core {
     }
 
     /// Writes down what became of an order. None where there was no such decision in this term.
-    pub fn outcome(&mut self, now: Moment, of: DecisionId, outcome: Outcome) -> Option<Decision> {
+    pub fn outcome(&mut self, now: Moment, order: &Order, outcome: Outcome) -> Option<Decision> {
+        let of = order.decision;
         let is_ours = of.term == self.desk.chain.term
             && of.sequence >= 1
             && of.sequence <= self.desk.chain.last();
         let draft = Draft {
-            subject: Subject::Cluster,
-            change: Change::Outcome { of },
+            subject: Subject::Node(order.action.node().clone()),
+            change: Change::Outcome {
+                of,
+                action: order.action.clone(),
+            },
             evidence: Vec::new(),
             budget: Budget::default(),
             breakers: Vec::new(),

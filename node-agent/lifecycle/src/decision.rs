@@ -181,7 +181,19 @@ pub enum Change {
     Outcome {
         /// Of which decision.
         of: DecisionId,
+        /// What was to be done.
+        action: Action,
     },
+}
+
+impl Change {
+    /// What is to be done, or what something became of.
+    pub const fn action(&self) -> Option<&Action> {
+        match self {
+            Self::Action(action) | Self::Outcome { action, .. } => Some(action),
+            _ => None,
+        }
+    }
 }
 
 /// What became of a decision.

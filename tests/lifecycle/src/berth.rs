@@ -155,7 +155,7 @@ impl Rule for Berth {
                 continue;
             }
             let outcome = carry::carry(world, &mut leading.view, &order.action);
-            decisions.extend(leading.core.outcome(now, order.decision, outcome));
+            decisions.extend(leading.core.outcome(now, &order, outcome));
         }
         world.measure.counts().writes += decisions.len() as u64;
         decision::verify(self.previous, &decisions).map_err(|source| StepError::Chain {

@@ -182,7 +182,7 @@ impl State {
         clock: Clock,
         time: Timestamp,
     ) {
-        if let Some(decision) = self.core.outcome(clock.now(), order.decision, outcome) {
+        if let Some(decision) = self.core.outcome(clock.now(), order, outcome) {
             self.write(decision, time);
         }
     }

@@ -55,14 +55,11 @@ pub(super) fn object(
         }
     }
     let of = match &decision.change {
-        Change::Outcome { of } => Some(of.to_string()),
+        Change::Outcome { of, .. } => Some(of.to_string()),
         _ => None,
     };
     let evidence: Vec<_> = decision.evidence.iter().flat_map(evidence).collect();
-    let targets = match &decision.change {
-        Change::Action(action) => action.target().map(target).into_iter().collect(),
-        _ => Vec::new(),
-    };
+    let target_of_action = decision.change.action().and_then(Action::target);
     let spec = NodeDecisionSpec {
         term: decision.id.term,
         sequence: decision.id.sequence,
@@ -73,7 +70,7 @@ pub(super) fn object(
         node,
         rack,
         change: change(&decision.change, place.mode),
-        targets,
+        targets: target_of_action.map(target).into_iter().collect(),
         evidence: evidence.into_iter().take(EVIDENCE_LIMIT).collect(),
         budget: DecisionBudget {
             cluster: used(decision.budget.cluster),
@@ -159,7 +156,10 @@ fn change(change: &Change, mode: Option<Mode>) -> DecisionChange {
             ChangeType::BreakerClosed,
             format!("over: {}", cause_words(cause)),
         ),
-        Change::Outcome { of } => (ChangeType::Outcome, format!("what became of {of}")),
+        Change::Outcome { of, action } => (
+            ChangeType::Outcome,
+            format!("what became of {of}: {action}"),
+        ),
     };
     let (from, to) = match change {
         Change::Verdict { from, to } => (Some(from.to_string()), Some(to.to_string())),
@@ -171,10 +171,7 @@ fn change(change: &Change, mode: Option<Mode>) -> DecisionChange {
         Change::BreakerOpened(cause) | Change::BreakerClosed(cause) => Some(cause_words(cause)),
         _ => None,
     };
-    let action = match change {
-        Change::Action(action) => Some(action),
-        _ => None,
-    };
+    let action = change.action();
     DecisionChange {
         r#type: kind,
         text: cut(&text, TEXT_LIMIT),

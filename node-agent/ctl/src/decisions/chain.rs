@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use node_agent_lifecycle::Decision;
 use node_agent_lifecycle::decision::{Change, Hash, Outcome, Subject};
+use node_agent_lifecycle::{Action, Decision};
 use proto_crd::node_decision::{ChangeType, NodeDecisionSpec, OutcomeType, SubjectKind};
 use serde::Serialize;
 
@@ -134,7 +134,7 @@ fn differs(decision: &NodeDecisionSpec, record: &Decision) -> Option<&'static st
         Subject::Node(node) => (SubjectKind::Node, Some(node.as_str())),
     };
     let of = match &record.change {
-        Change::Outcome { of } => Some(of.to_string()),
+        Change::Outcome { of, .. } => Some(of.to_string()),
         _ => None,
     };
     let same = [
@@ -166,10 +166,7 @@ fn differs(decision: &NodeDecisionSpec, record: &Decision) -> Option<&'static st
 }
 
 fn targets_agree(decision: &NodeDecisionSpec, record: &Decision) -> bool {
-    let target = match &record.change {
-        Change::Action(action) => action.target(),
-        _ => None,
-    };
+    let target = record.change.action().and_then(Action::target);
     let written = decision
         .targets
         .iter()

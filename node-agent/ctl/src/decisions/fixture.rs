@@ -3,7 +3,7 @@
 use node_agent_lifecycle::decision::{
     Budget, Change, Decision, DecisionId, Hash, Outcome, Subject,
 };
-use node_agent_lifecycle::{Moment, evidence::Evidence};
+use node_agent_lifecycle::{Action, Moment, evidence::Evidence};
 use proto_crd::node_decision::{
     ChangeType, DecisionBudget, DecisionChange, DecisionEvidence, DecisionOutcome, DecisionSubject,
     DecisionTarget, NodeDecisionSpec, OutcomeType, SubjectKind,
@@ -89,7 +89,7 @@ fn spec(decision: &Decision, draft: &Draft) -> NodeDecisionSpec {
         breakers: Vec::new(),
         outcome: outcome(&decision.outcome),
         of: match &decision.change {
-            Change::Outcome { of } => Some(of.to_string()),
+            Change::Outcome { of, .. } => Some(of.to_string()),
             _ => None,
         },
         previous: decision.previous.to_string(),
@@ -128,10 +128,7 @@ fn change(change: &Change, draft: &Draft) -> DecisionChange {
 }
 
 fn targets(change: &Change) -> Vec<DecisionTarget> {
-    let target = match change {
-        Change::Action(action) => action.target(),
-        _ => None,
-    };
+    let target = change.action().and_then(Action::target);
     let target = target.map(|target| DecisionTarget {
         namespace: target.pod.namespace().to_owned(),
         name: target.pod.name().to_owned(),

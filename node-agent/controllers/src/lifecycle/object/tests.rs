@@ -113,8 +113,9 @@ fn an_action_says_its_pod_its_rule_and_its_mode_and_an_outcome_of_what_it_is() {
             version: Version::new("77"),
         },
     };
+    let subject = || Subject::Node(node("n1"));
     let spec = told(&decision(
-        Subject::Node(node("n1")),
+        subject(),
         Change::Action(action.clone()),
         Vec::new(),
     ));
@@ -126,21 +127,19 @@ fn an_action_says_its_pod_its_rule_and_its_mode_and_an_outcome_of_what_it_is() {
     assert_eq!((&*target.uid, &*target.resource_version), ("u-1", "77"));
     assert_eq!(spec.of, None);
 
-    let mut failed = decision(
-        Subject::Cluster,
-        Change::Outcome {
-            of: DecisionId {
-                term: 3,
-                sequence: 4,
-            },
-        },
-        Vec::new(),
-    );
+    let of = DecisionId {
+        term: 3,
+        sequence: 4,
+    };
+    let mut failed = decision(subject(), Change::Outcome { of, action }, Vec::new());
     failed.outcome = Outcome::Failed(String::new());
-    let spec = told(&failed);
-    assert_eq!(spec.of.as_deref(), Some("3-4"));
-    assert_eq!(spec.outcome.r#type, OutcomeType::Failed);
-    assert!(spec.outcome.message.is_some());
+    let became = told(&failed);
+    assert_eq!(became.of.as_deref(), Some("3-4"));
+    // Whoever asks for a node's decisions sees what became of them too.
+    assert_eq!(became.node.as_deref(), Some("n1"));
+    assert_eq!(became.targets, spec.targets);
+    assert_eq!(became.outcome.r#type, OutcomeType::Failed);
+    assert!(became.outcome.message.is_some());
 }
 
 #[test]

@@ -12,6 +12,10 @@ fn all() -> Vec<NodeDecisionSpec> {
         term: 3,
         sequence: 1,
     };
+    let became = Change::Outcome {
+        of,
+        action: cordon.action().unwrap().clone(),
+    };
     chain(
         3,
         Hash::default(),
@@ -23,8 +27,8 @@ fn all() -> Vec<NodeDecisionSpec> {
             Draft {
                 outcome: Outcome::Failed("conflict".into()),
                 at: 2,
-                text: "what became of 3-1",
-                ..draft("n7", ChangeType::Outcome, Change::Outcome { of })
+                text: "what became of 3-1: cordon n7",
+                ..draft("n7", ChangeType::Outcome, became)
             },
             Draft {
                 outcome: Outcome::WouldDo,

@@ -94,15 +94,17 @@ fn lost_node_tells_its_verdict_its_evidence_what_was_done_and_what_comes_next() 
         term: 3,
         sequence: 3,
     };
+    let replaced = soft("web-0", Outcome::Ordered, 120);
+    let action = replaced.change.action().unwrap().clone();
     let done = Draft {
         outcome: Outcome::Done,
         at: 121,
-        ..draft("n7", ChangeType::Outcome, Change::Outcome { of })
+        ..draft("n7", ChangeType::Outcome, Change::Outcome { of, action })
     };
     let known = known(vec![
         verdict(Verdict::QuorumDead, 60),
         phase(Phase::SoftEvicting, 120),
-        soft("web-0", Outcome::Ordered, 120),
+        replaced,
         done,
         soft("web-1", Outcome::WouldDo, 121),
         soft("web-2", Outcome::WouldDo, 122),
