@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use ipamd_daemon::chain;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::Timestamp;
-use kube::ResourceExt as _;
 use proto_crd::names;
 use proto_crd::node_health::NodeHealth;
 use serde_json::json;
@@ -131,13 +130,7 @@ impl Peers {
         let fields = key::fields(deed, view.as_ref(), &drawn, Timestamp::now());
         let (term, kind) = (reign.term(), WriteKind::PeerKey);
         let written = if let Some(secret) = &secret {
-            let (uid, version) = (secret.uid(), secret.resource_version());
-            let basis = Basis {
-                namespace: &self.namespace,
-                name: names::PEERS_SECRET,
-                uid: uid.as_deref().unwrap_or_default(),
-                version: version.as_deref().unwrap_or_default(),
-            };
+            let basis = Basis::of(&secret.metadata);
             self.writer.patch::<Secret>(term, kind, basis, fields).await
         } else {
             let secret = key::new_secret(&self.namespace, &drawn, Timestamp::now());

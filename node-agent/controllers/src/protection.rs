@@ -132,7 +132,7 @@ impl Protections {
                 }
             }
             let (namespace, name) = (key.0.as_str(), key.1.as_str());
-            match self.write(&key, &pod, deed, reign).await {
+            match self.write(&pod, deed, reign).await {
                 Ok(()) => {
                     debug!(namespace, pod = name, ?deed, "protection changed");
                     written.extend(plan::version(&pod).map(|version| (key, version.clone())));
@@ -165,20 +165,8 @@ impl Protections {
         Ok(plan::decide(pod, &traffic) == Some(Deed::Remove(Cause::Quiet)))
     }
 
-    async fn write(
-        &self,
-        (namespace, name): &Key,
-        pod: &LeanPod,
-        deed: Deed,
-        reign: &Reign,
-    ) -> Result<(), WriteError> {
-        let metadata = &pod.metadata;
-        let basis = Basis {
-            namespace,
-            name,
-            uid: metadata.uid.as_deref().unwrap_or_default(),
-            version: metadata.resource_version.as_deref().unwrap_or_default(),
-        };
+    async fn write(&self, pod: &LeanPod, deed: Deed, reign: &Reign) -> Result<(), WriteError> {
+        let basis = Basis::of(&pod.metadata);
         let kind = match deed {
             Deed::Add => WriteKind::Protect,
             Deed::Remove(_) => WriteKind::Unprotect,

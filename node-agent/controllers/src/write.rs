@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::NamespaceResourceScope;
+use kube::core::{NamespaceResourceScope, ObjectMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use proto_crd::names;
 use serde::Serialize;
@@ -151,6 +151,26 @@ pub(crate) struct Basis<'a> {
     pub(crate) uid: &'a str,
     /// Its version.
     pub(crate) version: &'a str,
+}
+
+impl<'a> Basis<'a> {
+    /// An object as it was read. What the API server did not say of it is empty, and no object is so: such a write is refused.
+    pub(crate) fn of(metadata: &'a ObjectMeta) -> Self {
+        Self {
+            namespace: metadata.namespace.as_deref().unwrap_or_default(),
+            name: metadata.name.as_deref().unwrap_or_default(),
+            uid: metadata.uid.as_deref().unwrap_or_default(),
+            version: metadata.resource_version.as_deref().unwrap_or_default(),
+        }
+    }
+
+    /// For an end, which has no body that would name them.
+    fn preconditions(self) -> Preconditions {
+        Preconditions {
+            resource_version: Some(self.version.to_owned()),
+            uid: Some(self.uid.to_owned()),
+        }
+    }
 }
 
 /// Why a write was not made.
@@ -364,10 +384,7 @@ impl Writer {
         K: Object,
     {
         let api = self.api::<K>(basis);
-        let params = DeleteParams::background().preconditions(Preconditions {
-            resource_version: Some(basis.version.to_owned()),
-            uid: Some(basis.uid.to_owned()),
-        });
+        let params = DeleteParams::background().preconditions(basis.preconditions());
         let call = async { api.delete(basis.name, &params).await.map(drop) };
         self.write(term, kind, basis.name, call).await
     }

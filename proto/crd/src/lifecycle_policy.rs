@@ -254,7 +254,8 @@ pub struct TimerOverrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 86_400))]
     pub healthy_delay_seconds: Option<u32>,
-    /// A node that is back is healthy after so long.
+    /// A node that is back is healthy after so long; if that is longer, after a minute doubled for each of its losses that is remembered (two
+    /// minutes after the first, four after the second).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 30, max = 86_400))]
     pub recovery_seconds: Option<u32>,

@@ -147,6 +147,10 @@ pub const PROTECTION_PREFIX: &str = "protection.berth.dev/";
 /// Finalizer of a Pod: it is a ready endpoint of a Service.
 pub const ENDPOINTS_PROTECTION: &str = "protection.berth.dev/endpoints";
 
+/// Annotations of an `ImagePull` begin so, and end with the UID of an `InPlaceSet`: the release for which that set asks for its images.
+/// `requestedBy` of an image that several sets ask for says it of the last of them only.
+pub const ASKED_FOR_ANNOTATIONS: &str = "asked-for.berth.dev/";
+
 /// Annotation of what the controllers wrote: the term of the leader that did so last.
 pub const TERM_ANNOTATION: &str = "berth.dev/term";
 

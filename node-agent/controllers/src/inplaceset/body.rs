@@ -207,8 +207,15 @@ pub(super) fn pull(set: &InPlaceSet, node: &str, images: &[String], requested_by
         })
         .collect();
     let mut object = no_pull(node);
+    let uid = set.metadata.uid.as_deref().unwrap_or_default();
+    object["metadata"]["annotations"] = json!({asked_for(uid): requested_by});
     object["spec"] = json!({"images": entries});
     object
+}
+
+/// The annotation of an `ImagePull` that says for which release a set asks.
+pub(super) fn asked_for(uid: &str) -> String {
+    format!("{}{uid}", names::ASKED_FOR_ANNOTATIONS)
 }
 
 /// What is applied to ask for nothing any more: no field stays the set's.

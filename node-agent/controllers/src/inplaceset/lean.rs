@@ -82,8 +82,8 @@ pub(super) struct PullSeen {
     pub(super) node: String,
     /// Whether the agent has looked at what is asked now.
     is_observed: bool,
-    /// By image: who asks, or for what.
-    requested_by: BTreeMap<String, Option<String>>,
+    /// By the UID of the set: for which release.
+    releases: BTreeMap<String, String>,
     /// By image: how far it is.
     states: BTreeMap<String, Pull>,
     /// By the UID of the set: the images that it asks for.
@@ -110,7 +110,6 @@ impl From<&ImagePull> for PullSeen {
     fn from(pull: &ImagePull) -> Self {
         let status = pull.status.as_ref();
         let observed = status.map_or(0, |status| status.observed_generation);
-        let wanted = pull.spec.images.iter();
         let told = status.into_iter().flat_map(|status| &status.images);
         let key = (pull.namespace().unwrap_or_default(), pull.name_any());
         Self {
@@ -119,9 +118,7 @@ impl From<&ImagePull> for PullSeen {
             uid: pull.uid().unwrap_or_default(),
             version: version_of(pull),
             is_observed: observed >= pull.metadata.generation.unwrap_or_default(),
-            requested_by: wanted
-                .map(|wanted| (wanted.image.clone(), wanted.requested_by.clone()))
-                .collect(),
+            releases: releases(&pull.metadata),
             states: told
                 .map(|image| (image.image.clone(), state(image)))
                 .collect(),
@@ -148,10 +145,9 @@ impl PullSeen {
         self.since.get(uid).copied()
     }
 
-    /// For what a set asks, as far as no other set asks for the same.
+    /// For which release a set asks.
     pub(super) fn requested_by(&self, uid: &str) -> Option<&String> {
-        let mut images = self.asked.get(uid).into_iter().flatten();
-        images.find_map(|image| self.requested_by.get(image)?.as_ref())
+        self.releases.get(uid)
     }
 }
 
@@ -174,6 +170,17 @@ fn state(image: &ImageStatus) -> Pull {
             None => "Pulling".to_owned(),
         }),
     }
+}
+
+/// For which release each set asks, by its UID.
+fn releases(metadata: &ObjectMeta) -> BTreeMap<String, String> {
+    let annotations = metadata.annotations.iter().flatten();
+    annotations
+        .filter_map(|(key, release)| {
+            let uid = key.strip_prefix(names::ASKED_FOR_ANNOTATIONS)?;
+            Some((uid.to_owned(), release.clone()))
+        })
+        .collect()
 }
 
 /// Since when each set asks for what it asks for now, by the UID in the names of their field managers.

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ipamd_daemon::chain;
+use kube::Resource;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt as _};
 use proto_crd::image_pull::ImagePull;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tracing::warn;
 
+use super::body::asked_for;
 use super::carry::DeedError;
 use super::lean::{MANAGER_PREFIX, asked_by_managers};
 use super::{Work, lock};
@@ -168,14 +169,13 @@ impl Work {
         if let Some(list) = read
             && let Some(images) = remaining(&list, &sets)
         {
-            let (uid, version) = (list.uid(), list.resource_version());
-            let basis = Basis {
-                namespace,
-                name: node,
-                uid: uid.as_deref().unwrap_or_default(),
-                version: version.as_deref().unwrap_or_default(),
-            };
-            let fields = Fields::Merge(json!({"spec": {"images": images}}));
+            let basis = Basis::of(&list.metadata);
+            let said: BTreeMap<_, _> = sets
+                .iter()
+                .map(|uid| (asked_for(uid), Value::Null))
+                .collect();
+            let fields = json!({"metadata": {"annotations": said}, "spec": {"images": images}});
+            let fields = Fields::Merge(fields);
             let (term, kind) = (self.reign.term(), WriteKind::EndPull);
             let written = self
                 .writer

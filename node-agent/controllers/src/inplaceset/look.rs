@@ -48,8 +48,6 @@ struct Remembered {
     uid: String,
     /// Where the Pod of an ordinal was seen last.
     nodes: BTreeMap<u32, String>,
-    /// For what nodes were asked for images.
-    asked: BTreeMap<String, String>,
     /// Why the last Pod that was made was not taken.
     refused: Option<String>,
     /// By UID: since when no traffic is led to Pods that are held unready, in every look.
@@ -65,21 +63,6 @@ impl Memory {
     /// The set is gone.
     pub(super) fn forget(&mut self, set: &Key) {
         self.sets.remove(set);
-    }
-
-    /// A node was asked for images; nothing: for none any more.
-    pub(super) fn asked(&mut self, set: &Key, node: &str, requested_by: Option<&str>) {
-        let Some(remembered) = self.sets.get_mut(set) else {
-            return;
-        };
-        match requested_by {
-            Some(by) => {
-                remembered.asked.insert(node.to_owned(), by.to_owned());
-            }
-            None => {
-                remembered.asked.remove(node);
-            }
-        }
     }
 
     /// A Pod was made, or was not: why.
@@ -157,7 +140,7 @@ impl Work {
             sidecars_stay: BTreeSet::new(),
             detached: passed(&remembered.detached, Instant::now()),
             endpoints,
-            pulls: pulls(&stock, &self.namespace, &set.uid, &remembered.asked),
+            pulls: pulls(&stock, &self.namespace, &set.uid),
             restarts,
             last_nodes: remembered.nodes.clone(),
             refused: remembered.refused.clone(),
@@ -193,20 +176,14 @@ fn passed(since: &BTreeMap<String, Instant>, now: Instant) -> BTreeMap<String, D
     passed.collect()
 }
 
-/// What nodes were asked for. What this process asked for is known even where another set asks for the same.
-fn pulls(
-    stock: &Stock,
-    namespace: &str,
-    uid: &str,
-    asked: &BTreeMap<String, String>,
-) -> BTreeMap<String, NodePulls> {
+/// What nodes were asked for.
+fn pulls(stock: &Stock, namespace: &str, uid: &str) -> BTreeMap<String, NodePulls> {
     let nodes = stock.nodes_asked_by(uid);
     nodes
         .filter_map(|node| {
             let pull = stock.pull(namespace, node)?;
-            let by = asked.get(node).or_else(|| pull.requested_by(uid));
             let pulls = NodePulls {
-                requested_by: by.cloned().unwrap_or_default(),
+                requested_by: pull.requested_by(uid).cloned().unwrap_or_default(),
                 since: pull.since(uid),
                 images: pull.images(uid),
             };
@@ -316,10 +293,6 @@ mod tests {
         assert_eq!(seen.nodes.keys().copied().collect::<Vec<_>>(), [0, 4]);
         let seen = memory.seen(&key, &set("s1", 3, "aa"), &[]);
         assert_eq!(seen.nodes, [(0, "n0".to_owned())].into());
-        memory.asked(&key, "n0", Some("r1"));
-        assert_eq!(memory.seen(&key, &set("s1", 3, "aa"), &[]).asked.len(), 1);
-        memory.asked(&key, "n0", None);
-        assert!(memory.seen(&key, &set("s1", 3, "aa"), &[]).asked.is_empty());
         // Another one of that name.
         let seen = memory.seen(&key, &set("s2", 3, "aa"), &[]);
         assert!(seen.nodes.is_empty());

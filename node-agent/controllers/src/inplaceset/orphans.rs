@@ -62,13 +62,7 @@ impl Work {
             let gate = view::gate(&pod);
             let (annotations, holder) = (body::annotations(None, None), body::holder_of(&set));
             let fields = body::gate(&gate, body::Hold::Leave, &holder, &annotations, now())?;
-            let (uid, version) = (pod.uid(), pod.resource_version());
-            let basis = Basis {
-                namespace: &namespace,
-                name: &name,
-                uid: uid.as_deref().unwrap_or_default(),
-                version: version.as_deref().unwrap_or_default(),
-            };
+            let basis = Basis::of(&pod.metadata);
             let (term, kind, fields) = (
                 self.reign.term(),
                 WriteKind::ReleasePod,

@@ -8,7 +8,7 @@ mod endpoints;
 use std::time::{Duration, Instant};
 
 use ipamd_daemon::chain;
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use node_agent_lifecycle::decision::Outcome;
 use node_agent_lifecycle::observation::Version;
 use node_agent_lifecycle::{Action, Order, PodTarget};
@@ -232,14 +232,7 @@ impl Hands {
         order: &Order,
         pod: &LeanPod,
     ) -> Result<(), CarryError> {
-        let (namespace, name) = pod.key();
-        let (uid, version) = (pod.uid(), pod.resource_version());
-        let basis = Basis {
-            namespace: &namespace,
-            name: &name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(&pod.metadata);
         let term = reign.term();
         let written = match &order.action {
             Action::SoftEvict { .. } => {
@@ -290,14 +283,7 @@ impl Hands {
         node: &LeanNode,
         fields: Value,
     ) -> Result<(), CarryError> {
-        let name = node.name_any();
-        let (uid, version) = (node.uid(), node.resource_version());
-        let basis = Basis {
-            namespace: "",
-            name: &name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(node.meta());
         let written = self
             .writer
             .patch_of_cluster::<LeanNode>(reign.term(), kind, basis, fields);

@@ -141,21 +141,14 @@ impl Upkeep {
 
     /// It has expired: it goes, and with it what holds others back by it.
     async fn end(&self, reign: &Reign, freeze: &LifecycleFreeze) {
-        let (uid, version) = (freeze.uid(), freeze.resource_version());
-        let name = freeze.name_any();
-        let basis = Basis {
-            namespace: &self.namespace,
-            name: &name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(&freeze.metadata);
         let kind = WriteKind::EndFreeze;
         let ended = self
             .writer
             .delete::<LifecycleFreeze>(reign.term(), kind, basis);
         match ended.await {
-            Ok(()) => info!(freeze = name, "freeze expired and was deleted"),
-            Err(error) => told("an expired freeze was not deleted", &name, &error),
+            Ok(()) => info!(freeze = basis.name, "freeze expired and was deleted"),
+            Err(error) => told("an expired freeze was not deleted", basis.name, &error),
         }
     }
 
@@ -166,14 +159,7 @@ impl Upkeep {
         if status.observed_time.is_some() && status.nodes == nodes {
             return;
         }
-        let (uid, version) = (freeze.uid(), freeze.resource_version());
-        let name = freeze.name_any();
-        let basis = Basis {
-            namespace: &self.namespace,
-            name: &name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(&freeze.metadata);
         let status = json!({
             "observedTime": status.observed_time.unwrap_or(now),
             "nodes": nodes,
@@ -183,7 +169,7 @@ impl Upkeep {
             self.writer
                 .patch_status::<LifecycleFreeze>(reign.term(), kind, basis, status);
         if let Err(error) = written.await {
-            told("the status of a freeze was not written", &name, &error);
+            told("the status of a freeze was not written", basis.name, &error);
         }
     }
 
@@ -222,13 +208,7 @@ impl Upkeep {
             return Ok(());
         }
         self.told_at = Some(Instant::now());
-        let (uid, version) = (policy.uid(), policy.resource_version());
-        let basis = Basis {
-            namespace: &self.namespace,
-            name: names::LIFECYCLE_POLICY,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(&policy.metadata);
         let kind = WriteKind::PolicyStatus;
         // A list that is empty is left out of the object, and a merge patch would leave what was there.
         let fields = json!({

@@ -1,7 +1,7 @@
 //! Writes whose answer is wanted: the object as it is then, so that nothing is decided on what was before the own write.
 
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::Request;
 use proto_crd::names;
 use serde_json::Value;
@@ -131,10 +131,7 @@ impl Writer {
         basis: Basis<'_>,
     ) -> Result<Option<K>, WriteError> {
         let api = self.api::<K>(basis);
-        let params = DeleteParams::background().preconditions(Preconditions {
-            resource_version: Some(basis.version.to_owned()),
-            uid: Some(basis.uid.to_owned()),
-        });
+        let params = DeleteParams::background().preconditions(basis.preconditions());
         let call = async { api.delete(basis.name, &params).await };
         let outcome = self.write(term, kind, basis.name, call).await;
         Ok(outcome?.left())

@@ -1,7 +1,7 @@
 //! Ends of objects that are not the usual one: by the Eviction API, at once, by the name alone.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, EvictParams, Preconditions};
+use kube::api::{DeleteParams, EvictParams};
 
 use super::{Basis, Object, WriteError, WriteKind, Writer};
 use crate::term::Term;
@@ -22,7 +22,7 @@ impl Writer {
     ) -> Result<(), WriteError> {
         let api = self.api::<Pod>(basis);
         let params = EvictParams {
-            delete_options: Some(DeleteParams::default().preconditions(preconditions(basis))),
+            delete_options: Some(DeleteParams::default().preconditions(basis.preconditions())),
             ..EvictParams::default()
         };
         let call = async { api.evict(basis.name, &params).await.map(drop) };
@@ -45,7 +45,7 @@ impl Writer {
         let api = self.api::<K>(basis);
         let params = DeleteParams::default()
             .grace_period(0)
-            .preconditions(preconditions(basis));
+            .preconditions(basis.preconditions());
         let call = async { api.delete(basis.name, &params).await.map(drop) };
         self.write(term, kind, basis.name, call).await
     }
@@ -69,12 +69,5 @@ impl Writer {
             api.delete(basis.name, &params).await.map(drop)
         };
         self.write(term, kind, basis.name, call).await
-    }
-}
-
-fn preconditions(basis: Basis<'_>) -> Preconditions {
-    Preconditions {
-        resource_version: Some(basis.version.to_owned()),
-        uid: Some(basis.uid.to_owned()),
     }
 }

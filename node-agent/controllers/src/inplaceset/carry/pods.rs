@@ -54,7 +54,7 @@ impl Work {
                 requested_by,
             } => {
                 let pull = body::pull(&job.look.object, node, images, requested_by);
-                self.ask_pull(job, node, pull, Some(requested_by)).await
+                self.ask_pull(job, node, pull, true).await
             }
             Deed::EndPull {
                 node,
@@ -64,7 +64,9 @@ impl Work {
                 lock(&self.leftovers).note(node, uid, Instant::now());
                 Ok(Done::Yes)
             }
-            Deed::EndPull { node, .. } => self.ask_pull(job, node, body::no_pull(node), None).await,
+            Deed::EndPull { node, .. } => {
+                self.ask_pull(job, node, body::no_pull(node), false).await
+            }
             deed => {
                 if !self.is_still_right(job, deed).await? {
                     return Ok(Done::NoMore);
@@ -266,13 +268,7 @@ impl Work {
         if metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let (uid, version) = (&metadata.uid, &metadata.resource_version);
-        let basis = Basis {
-            namespace,
-            name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(metadata);
         let (term, kind) = (self.reign.term(), WriteKind::EndRestart);
         let ended = self.writer.remove::<ContainerRestart>(term, kind, basis);
         match ended.await {
@@ -281,29 +277,15 @@ impl Work {
         }
     }
 
+    /// Says what a set wants of a node: under the set's own name.
     async fn ask_pull(
         &self,
         job: &Job,
         node: &str,
         pull: Value,
-        requested_by: Option<&str>,
+        is_wanted: bool,
     ) -> Result<Done, DeedError> {
         let uid = &job.look.set.uid;
-        self.apply_pull(uid, node, pull, requested_by.is_some())
-            .await?;
-        let key = (job.namespace().to_owned(), job.look.set.name.clone());
-        lock(&self.memory).asked(&key, node, requested_by);
-        Ok(Done::Yes)
-    }
-
-    /// Says what a set wants of a node: under the set's own name.
-    async fn apply_pull(
-        &self,
-        uid: &str,
-        node: &str,
-        pull: Value,
-        is_wanted: bool,
-    ) -> Result<(), WriteError> {
         let (term, manager) = (self.reign.term(), manager_of(uid));
         let at = (self.namespace.as_str(), node);
         let kind = if is_wanted {
@@ -318,7 +300,7 @@ impl Work {
             let first = body::first_pull(node);
             match self.writer.make::<ImagePull>(term, kind, at, first).await {
                 Ok(_) | Err(WriteError::Outdated { .. }) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         let applied = self
@@ -326,7 +308,7 @@ impl Work {
             .apply::<ImagePull>(term, kind, at, &manager, &pull)
             .await?;
         self.stock.lock().saw_pull(&applied);
-        Ok(())
+        Ok(Done::Yes)
     }
 }
 

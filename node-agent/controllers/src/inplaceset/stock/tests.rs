@@ -40,8 +40,9 @@ fn pull(version: u64, entries: &[Value], phase: &str, observed: i64) -> ImagePul
         "metadata": {
             "name": "n1", "namespace": "berth-system", "uid": "p", "resourceVersion": version.to_string(), "generation": 3,
             "managedFields": entries,
+            "annotations": {"asked-for.berth.dev/s1": "r1", "asked-for.berth.dev/s9": "r9", "asked-for": "r2"},
         },
-        "spec": {"nodeName": "n1", "images": [{"image": "app:2", "requestedBy": "r1"}, {"image": "other:1"}]},
+        "spec": {"nodeName": "n1", "images": [{"image": "app:2", "requestedBy": "r9"}, {"image": "other:1"}]},
         "status": {
             "observedGeneration": observed, "wanted": 2, "pulling": 0, "succeeded": 0, "failed": 0,
             "images": [{"image": "app:2", "request": "1", "phase": phase, "attempts": 1, "message": "no such image"}],
@@ -127,6 +128,7 @@ fn images_are_found_by_the_set_that_asked_for_them() {
     let known = stock.pull("berth-system", "n1").unwrap();
     let failed = Pull::Failed("no such image".to_owned());
     assert_eq!(known.images("s1"), [("app:2".to_owned(), failed)].into());
+    // Whatever another set asks for the same images for.
     assert_eq!(known.requested_by("s1").map(String::as_str), Some("r1"));
     let since = known.since("s1").map(|it| it.to_string());
     assert_eq!(since.as_deref(), Some("2026-01-01T00:00:07Z"));

@@ -64,14 +64,7 @@ impl Hands {
         pod: &Pod,
         wanted: Ready,
     ) -> Result<(), CarryError> {
-        let (namespace, name) = (pod.namespace().unwrap_or_default(), pod.name_any());
-        let (uid, version) = (pod.uid(), pod.resource_version());
-        let basis = Basis {
-            namespace: &namespace,
-            name: &name,
-            uid: uid.as_deref().unwrap_or_default(),
-            version: version.as_deref().unwrap_or_default(),
-        };
+        let basis = Basis::of(&pod.metadata);
         let reason = Some(wanted.reason).filter(|reason| !reason.is_empty());
         let message = reason.map(|reason| match reason {
             names::NODE_LOST_REASON => "its node is lost, by the agreement of its peers",
