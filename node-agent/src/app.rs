@@ -175,6 +175,7 @@ async fn host_controllers(args: &Args, tasks: &Tasks, metrics: &Metrics) -> Resu
         rack_label: api.rack_label.clone(),
         node: args.node.clone(),
         archive: args.decision_archive.clone(),
+        election_roll: args.election_roll.clone(),
         readiness,
         metrics: metrics.controllers.clone(),
         node_collector: metrics.node_collector.clone(),

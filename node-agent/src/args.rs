@@ -55,6 +55,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "BERTH_AGENT_DECISION_ARCHIVE")]
     pub(crate) decision_archive: Option<PathBuf>,
 
+    /// File on this machine's own disk that each process of the controllers locks for as long as it lives, and writes its name in: the
+    /// next one follows a leader that crashed here after 5 s, and not after 15 s, when its Lease has run out; default: none
+    #[arg(long, value_name = "FILE", env = "BERTH_AGENT_ELECTION_ROLL")]
+    pub(crate) election_roll: Option<PathBuf>,
+
     /// Where /metrics, /healthz and /readyz are answered, without authentication; "" for nowhere; default: port 9422 of the
     /// loopback, 9423 for the controllers alone
     #[arg(

@@ -558,6 +558,43 @@ fn one_leads_and_another_takes_over_when_it_is_killed_told_to_end_or_stopped() {
     assert_eq!(holder(&api).unwrap().0, "c2");
 }
 
+/// The Lease of one process: its whole name, when it took it, and when it renewed it last.
+fn term_of(api: &ControlPlane) -> Result<(String, f64, f64), Pending> {
+    let lease = object(api, &["lease", "berth-controllers"])?;
+    let of = |name: &str| lease["spec"][name].as_str().unwrap_or_default().to_owned();
+    let time = |name: &str| seconds(api, &of(name));
+    Ok((of("holderIdentity"), time("acquireTime"), time("renewTime")))
+}
+
+#[test]
+fn a_leader_that_crashed_is_followed_on_its_node_before_its_lease_has_run_out_and_not_at_once() {
+    let api = installed("api_controllers_roll");
+    let place = Place::new(&api, "c1", 19_550);
+    let roll = place.folder.path().join("election.roll");
+    let roll = ["--election-roll", roll.to_str().unwrap()];
+    let start = || place.start_as(&api, "controllers", "berth-controllers", &roll);
+    let mut running = start();
+    wait_holder(&api, &[&running], "c1");
+    // On a machine that is busy enough nobody is quick; but not each time.
+    let mut waits = Vec::new();
+    while waits.len() < 6 && waits.iter().all(|waited| *waited >= 15.0) {
+        running.kill().unwrap();
+        let (dead, _, renewed) = term_of(&api).unwrap();
+        running = start();
+        let taken = wait("the next process leading", &[&running], || {
+            let (holder, taken, _) = term_of(&api)?;
+            if holder == dead || holder.is_empty() {
+                return Err(Pending(holder));
+            }
+            Ok(taken)
+        });
+        // What the dead one had sent has so long to come to its end.
+        assert!(taken - renewed > 5.0, "{} s", taken - renewed);
+        waits.push(taken - renewed);
+    }
+    assert!(waits.iter().any(|waited| *waited < 15.0), "{waits:?}");
+}
+
 #[test]
 fn a_nodes_token_leads_nothing_and_both_roles_fit_in_one_process() {
     let api = installed("api_controllers_both");

@@ -5,8 +5,11 @@
 //! its term is under way.
 
 mod plan;
+mod roll;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +21,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use proto_crd::names;
-use tokio::sync::watch;
+use tokio::sync::oneshot::error::TryRecvError;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,6 +30,7 @@ use crate::metrics::ControllersMetrics;
 use crate::term::Term;
 pub(crate) use plan::TERM;
 use plan::{Candidate, LEASE, Seen, Step};
+use roll::Signed;
 
 /// From one look at the Lease to the next. A Lease that is given up is taken within so long: a hand-over takes two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(800);
@@ -44,6 +49,10 @@ const CONFLICT: u16 = 409;
 pub(crate) struct Election {
     api: Api<Lease>,
     candidate: Candidate,
+    roll: Option<PathBuf>,
+    signing: Option<oneshot::Receiver<io::Result<Signed>>>,
+    /// Kept for as long as this process stands.
+    signed: Option<Signed>,
     term: Option<Term>,
     published: watch::Sender<Option<Term>>,
     readiness: Arc<Readiness>,
@@ -70,11 +79,11 @@ enum RoundError {
 }
 
 impl Election {
-    /// A candidate on this node, and what it finds out.
+    /// A candidate on this node, and what it finds out. `roll`: where the processes of this node sign.
     pub(crate) fn new(
         client: Client,
         namespace: &str,
-        node: &str,
+        (node, roll): (&str, Option<PathBuf>),
         readiness: Arc<Readiness>,
         metrics: ControllersMetrics,
     ) -> (Self, watch::Receiver<Option<Term>>) {
@@ -82,6 +91,9 @@ impl Election {
         let election = Self {
             api: Api::namespaced(client, namespace),
             candidate: Candidate::new(identity(node)),
+            roll,
+            signing: None,
+            signed: None,
             term: None,
             published,
             readiness,
@@ -98,6 +110,10 @@ impl Election {
             identity = self.candidate.identity(),
             "standing for election"
         );
+        if let Some(path) = self.roll.take() {
+            let identity = self.candidate.identity().to_owned();
+            self.signing = Some(roll::sign_when_free(path, identity));
+        }
         loop {
             let pause = tokio::select! {
                 () = token.cancelled() => break,
@@ -113,6 +129,7 @@ impl Election {
 
     /// One look at the Lease and what follows. Answers how long to wait for the next.
     async fn round(&mut self) -> Duration {
+        self.hear_of_the_roll();
         let asked = tokio::time::timeout(ANSWER_LIMIT, self.ask()).await;
         let outcome = asked.unwrap_or(Err(RoundError::Late));
         let now = Instant::now();
@@ -122,6 +139,27 @@ impl Election {
             Err(error) => self.failed(&chain(&error), now),
         }
         if leads { RENEW_EVERY } else { look_again() }
+    }
+
+    /// Takes in whom the roll proves to be dead, once it is signed.
+    fn hear_of_the_roll(&mut self) {
+        let told = match self.signing.as_mut().map(oneshot::Receiver::try_recv) {
+            None | Some(Err(TryRecvError::Empty)) => return,
+            Some(Err(TryRecvError::Closed)) => Err(io::Error::other("no thread")),
+            Some(Ok(told)) => told,
+        };
+        self.signing = None;
+        match told {
+            Ok(signed) => {
+                self.candidate.learn(signed.dead.clone(), signed.at);
+                self.signed = Some(signed);
+            }
+            Err(error) => warn!(
+                error = %chain(&error),
+                "the election's roll is not signed: when this process dies while it leads, the next one waits for the Lease to run out; mend the \
+                 file that --election-roll names"
+            ),
+        }
     }
 
     async fn ask(&mut self) -> Result<(), RoundError> {
@@ -313,7 +351,7 @@ fn seen(lease: &Lease) -> Seen {
     }
 }
 
-/// Another one for each process, also on the same node: a killed leader's successor waits like anybody else.
+/// Another one for each process, also on the same node: what a killed leader had sent is its own and not its successor's.
 fn identity(node: &str) -> String {
     format!("{node}_{:016x}", random())
 }

@@ -69,6 +69,8 @@ pub struct Controllers {
     pub node: String,
     /// Where decisions about nodes are archived on this machine.
     pub archive: Option<PathBuf>,
+    /// Where the controllers' processes of this machine sign, so that the next one knows who is dead.
+    pub election_roll: Option<PathBuf>,
     /// Follows the Lease.
     pub readiness: Arc<Readiness>,
     /// What is counted.
@@ -82,7 +84,7 @@ pub fn spawn_controllers(tasks: &Tasks, controllers: Controllers) {
     let (election, standing) = Election::new(
         controllers.client.clone(),
         &controllers.namespace,
-        &controllers.node,
+        (&controllers.node, controllers.election_roll.clone()),
         Arc::clone(&controllers.readiness),
         controllers.metrics.clone(),
     );

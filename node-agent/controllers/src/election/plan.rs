@@ -4,8 +4,10 @@
 //! Only this process's monotonic clock counts. Times in the Lease are for people: another machine's wall clock may be wrong
 //! by hours. **Always holds:** a term stands until [`TERM`] after the *sending* of the write that won or renewed it; somebody
 //! else takes over only [`LEASE`] after the *receipt* of the last version of the Lease that it saw. So there are at least
-//! `LEASE - TERM` between two leaders, for requests under way and for clocks that run unevenly.
+//! `LEASE - TERM` between two leaders, for requests under way and for clocks that run unevenly. A holder that is known to be dead is not
+//! waited for any longer than that.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// A Lease that does not change for so long is its holder's no more (the time of Kubernetes' own controllers).
@@ -13,6 +15,9 @@ pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 /// A leader that could not renew for so long stops.
 pub(crate) const TERM: Duration = Duration::from_secs(10);
+
+/// Between two leaders, at least.
+const BETWEEN: Duration = LEASE.saturating_sub(TERM);
 
 /// A Lease, as far as it matters.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub(super) struct Candidate {
     identity: String,
     /// The newest version of somebody else's Lease, and since when it is seen.
     watched: Option<(Seen, Instant)>,
+    /// Processes that are dead, and when they were at the latest.
+    dead: Option<(BTreeSet<String>, Instant)>,
     /// The highest number seen: a Lease that was deleted and made anew must not count from the start.
     highest: u64,
 }
@@ -67,6 +74,7 @@ impl Candidate {
         Self {
             identity,
             watched: None,
+            dead: None,
             highest: 0,
         }
     }
@@ -74,6 +82,11 @@ impl Candidate {
     /// Who it is.
     pub(super) fn identity(&self) -> &str {
         &self.identity
+    }
+
+    /// These were dead by then: no term of theirs stands.
+    pub(super) fn learn(&mut self, dead: BTreeSet<String>, at: Instant) {
+        self.dead = Some((dead, at));
     }
 
     /// What to do with what was read. `leads`: a term of this process stands.
@@ -97,8 +110,17 @@ impl Candidate {
                     Step::Take { seen, number }
                 }
             }
+            Some(holder) if self.is_dead(holder, now) => Step::Take { seen, number },
             Some(_) => self.watch(seen, number, now),
         }
+    }
+
+    /// And for so long that what it had sent has come to its end.
+    fn is_dead(&self, holder: &str, now: Instant) -> bool {
+        let dead = self.dead.as_ref();
+        dead.is_some_and(|(names, at)| {
+            names.contains(holder) && now.saturating_duration_since(*at) >= BETWEEN
+        })
     }
 
     fn watch(&mut self, seen: Seen, number: u64, now: Instant) -> Step {

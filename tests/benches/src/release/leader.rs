@@ -85,7 +85,7 @@ impl Leaders {
         Ok(taken)
     }
 
-    /// Kills who leads, without warning, and starts it again at once: another one takes over when the Lease has run out. Answers whether
+    /// Kills who leads, without warning, and starts it again at once: it takes over when what the dead one had sent is over. Answers whether
     /// there was one.
     #[allow(
         dead_code,
@@ -164,6 +164,8 @@ fn start(api: &ApiServer, kubeconfig: &Path, node: &str, port: u16) -> Result<Pr
     let metrics = format!("127.0.0.1:{port}");
     command.args(["--role=controllers", "--node", node, "--metrics", &metrics]);
     command.arg("--kubeconfig").arg(kubeconfig);
+    let roll = kubeconfig.with_file_name(format!("{node}.roll"));
+    command.arg("--election-roll").arg(roll);
     api.machine()
         .spawn_command(&format!("controllers-{node}"), command)
 }
