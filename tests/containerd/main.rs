@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod garbage;
 #[cfg(test)]
+mod guard;
+#[cfg(test)]
 mod machine;
 #[cfg(test)]
 mod pods;

@@ -24,8 +24,11 @@ pub(crate) fn name(node: &str, pid: i32) -> String {
 }
 
 impl Node {
-    /// A cgroup for the node's containers in each controller that is there.
-    pub(crate) fn make_cgroups(&self) -> Result<String> {
+    /// A cgroup for the node's containers in each controller that is there: its path below each. It goes with the world.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn make_cgroups(&self) -> Result<String> {
         let name = name(self.name(), self.pid());
         for controller in controllers()? {
             let folder = controller.join(&name);
