@@ -20,6 +20,8 @@ const THREADS: usize = 16;
 const KUBELET: Duration = Duration::from_secs(10);
 const AGENT: Duration = Duration::from_secs(26);
 const REPORT: Duration = Duration::from_secs(600);
+/// A report is worth nothing after so long.
+const REPORT_HOLDS: Duration = Duration::from_secs(900);
 
 /// Running nodes; they end with this.
 pub(crate) struct Nodes {
@@ -206,42 +208,20 @@ fn count_it(shared: &Shared, written: &Result<()>) {
     }
 }
 
-/// RFC 3339 with microseconds, and in whole seconds, so long from now.
-fn time(later: Duration) -> Result<(String, String)> {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)? + later;
-    let seconds = since.as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil from days (Hinnant), for years after 2000.
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year + era * 400 + u64::from(month <= 2);
-    let head = format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    );
-    Ok((
-        format!("{head}.{:06}Z", since.subsec_micros()),
-        format!("{head}Z"),
-    ))
-}
-
 fn renew(proxy: &ApiProxy, namespace: &str, number: usize) -> Result<()> {
     let path = format!("{LEASES}/{namespace}/leases/{}", name(number));
-    let (time, _) = time(Duration::ZERO)?;
-    patch(proxy, &path, &json!({"spec": {"renewTime": time}}))
+    let now = humantime::format_rfc3339_micros(SystemTime::now());
+    patch(
+        proxy,
+        &path,
+        &json!({"spec": {"renewTime": now.to_string()}}),
+    )
 }
 
 fn report(proxy: &ApiProxy, number: usize, peers: &[usize], is_dark: bool) -> Result<()> {
-    let (_, now) = time(Duration::ZERO)?;
-    let (_, expiry) = time(Duration::from_secs(900))?;
+    let now = SystemTime::now();
+    let time = |time: SystemTime| humantime::format_rfc3339_seconds(time).to_string();
+    let (now, expiry) = (time(now), time(now + REPORT_HOLDS));
     let sights: Vec<Value> = peers
         .iter()
         .map(|peer| {
