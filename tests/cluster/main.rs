@@ -35,6 +35,8 @@ mod kubectl;
 #[cfg(test)]
 mod kubectl_addresses;
 #[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod node_life;
