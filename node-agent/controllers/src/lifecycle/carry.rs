@@ -32,6 +32,8 @@ use crate::write::{Basis, WriteError, WriteKind, Writer};
 
 /// While nothing is to be done, it is looked again after so long all the same.
 const IDLE: Duration = Duration::from_millis(500);
+/// An object that is changed between reading and writing it is tried so often, in all.
+const TRIES: u32 = 3;
 /// A Pod is not deleted hard before the claims of its node are marked, which the claims' controller does: it is waited so long.
 const CLAIMS_LIMIT: Duration = Duration::from_secs(6);
 /// How often that is looked at.
@@ -96,7 +98,14 @@ impl Hands {
                 }
                 continue;
             };
-            let done = self.carry_out(desk, reign, &order).await;
+            let mut done = self.carry_out(desk, reign, &order).await;
+            for _ in 1..TRIES {
+                // A Node that boots is written all the time. Everything is read and asked again.
+                if !matches!(&done, Err(CarryError::Write(error)) if error.is_overtaken()) {
+                    break;
+                }
+                done = self.carry_out(desk, reign, &order).await;
+            }
             let (outcome, result) = match done {
                 Ok(()) => {
                     info!(decision = %order.decision, "{}", order.action);
