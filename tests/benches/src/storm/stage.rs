@@ -74,7 +74,9 @@ impl Stage {
             .node("n4", RACK);
         let builder = match rule {
             Rule::Kubernetes => builder,
-            Rule::Berth => builder.without_upstream_lifecycle(),
+            // How pressed its processors are the kernel says of the whole machine, which is four nodes and a control plane here: it would pause the ends for
+            // what is no node's. What remains is their pace.
+            Rule::Berth => builder.without_upstream_lifecycle().idle_processors(),
         };
         let cluster = builder.build()?;
         if rule == Rule::Berth {
