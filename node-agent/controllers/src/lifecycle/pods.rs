@@ -23,6 +23,8 @@ use view::{OwnerKey, OwnerKind};
 
 /// What was read is read again after so long: what is done by it is asked once more anyway.
 const REFRESH: Duration = Duration::from_secs(5);
+/// Where one of them is ending: the next one waits for it.
+const REFRESH_ENDING: Duration = Duration::from_secs(2);
 /// And of owners.
 const REFRESH_OWNERS: Duration = Duration::from_secs(10);
 
@@ -83,7 +85,11 @@ impl Book {
     ) -> Result<(), ReadError> {
         self.nodes.retain(|name, _| wanted.contains(name));
         for name in wanted {
-            if is_fresh(self.nodes.get(name), REFRESH) {
+            let read = self.nodes.get(name);
+            let mut pods = read.into_iter().flat_map(|read| &read.value);
+            let is_ending = pods.any(|pod| pod.metadata.deletion_timestamp.is_some());
+            let refresh = if is_ending { REFRESH_ENDING } else { REFRESH };
+            if is_fresh(read, refresh) {
                 continue;
             }
             let at = Instant::now();

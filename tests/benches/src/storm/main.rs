@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use self::client::{Answers, Client};
 use self::samples::Samples;
-use self::stage::{Rule, Stage};
+use self::stage::{Ended, Rule, Stage};
 use self::table::Table;
 
 /// Pods that are replaced.
@@ -32,8 +32,7 @@ struct Return {
     replaced: Duration,
     /// From the return to the end of the last Pod that was replaced.
     ended: Duration,
-    /// At once, as the API says it.
-    most_ending: usize,
+    end: Ended,
     answers: Answers,
 }
 
@@ -70,7 +69,7 @@ fn run(rule: Rule, pods: usize) -> Result<Return> {
     let client = Client::start(stage.client_place(), &stage.address()?)?;
     let back = Instant::now();
     stage.set_dark(false)?;
-    let most_ending = stage.wait_ended(back)?;
+    let end = stage.wait_ended(back)?;
     let ended = back.elapsed();
     let answers = client.end()?;
     progress(&format!(
@@ -81,7 +80,7 @@ fn run(rule: Rule, pods: usize) -> Result<Return> {
         rule,
         replaced,
         ended,
-        most_ending,
+        end,
         answers,
     })
 }
@@ -110,7 +109,8 @@ fn report(returns: &[Return], pods: usize) -> String {
         "longest ms",
         "failed",
         "requests",
-        "ending at once",
+        "ended",
+        "most at once",
         "all ended s",
         "replaced s",
     ]);
@@ -124,7 +124,8 @@ fn report(returns: &[Return], pods: usize) -> String {
             ms(100),
             one.answers.failed.to_string(),
             (one.answers.failed + one.answers.took.len()).to_string(),
-            one.most_ending.to_string(),
+            one.end.gone.to_string(),
+            one.end.most_at_once.to_string(),
             format!("{:.0}", one.ended.as_secs_f64()),
             format!("{:.0}", one.replaced.as_secs_f64()),
         ]);

@@ -56,6 +56,15 @@ impl Rule {
     }
 }
 
+/// How what was replaced came to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// So many did; the others count again.
+    pub(crate) gone: usize,
+    /// So many were ending at once, as the API says it.
+    pub(crate) most_at_once: usize,
+}
+
 #[derive(Debug)]
 pub(crate) struct Stage {
     cluster: Cluster,
@@ -133,26 +142,27 @@ impl Stage {
         })
     }
 
-    /// All that were replaced are gone; how many were ending at once at most.
-    pub(crate) fn wait_ended(&self, since: Instant) -> Result<usize> {
-        let mut most = 0;
+    /// All that were replaced are gone, or count again because their replacements were not ready when their node came back.
+    pub(crate) fn wait_ended(&self, since: Instant) -> Result<Ended> {
+        let (mut most, mut kept) = (0, 0);
         let mut look = |it: &Self| {
             let pods = it.pods_of_first()?;
             let ending = pods.iter().filter(|pod| is_ending(pod) && answers_for(pod));
             most = most.max(ending.count());
-            ensure!(
-                pods.is_empty(),
-                "{} are left after {:.0?}",
-                pods.len(),
-                since.elapsed()
-            );
+            let left = pods.iter().filter(|pod| is_ending(pod) || is_marked(pod));
+            let left = left.count();
+            ensure!(left == 0, "{left} are left after {:.0?}", since.elapsed());
+            kept = pods.len();
             Ok(())
         };
         let waited = wait_patiently("the end of what was replaced", DEADLINE, || {
             look(self).map_err(|error| Pending::because(format!("{error:#}")))
         });
         waited?;
-        Ok(most)
+        Ok(Ended {
+            gone: self.first.len() - kept,
+            most_at_once: most,
+        })
     }
 
     fn wait(&self, what: &str, look: impl Fn(&Self) -> Result<()>) -> Result<()> {
@@ -206,6 +216,11 @@ fn uid(pod: &Value) -> String {
 
 fn is_ending(pod: &Value) -> bool {
     !pod["metadata"]["deletionTimestamp"].is_null()
+}
+
+/// Berth had it replaced, and it does not count.
+fn is_marked(pod: &Value) -> bool {
+    pod["metadata"]["annotations"]["berth.dev/soft-evicted"].is_string()
 }
 
 /// kubelet is at it: its containers run still.
