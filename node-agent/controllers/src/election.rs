@@ -30,7 +30,7 @@ use crate::metrics::ControllersMetrics;
 use crate::term::Term;
 pub(crate) use plan::TERM;
 use plan::{Candidate, LEASE, Seen, Step};
-use roll::Signed;
+use roll::Dead;
 
 /// From one look at the Lease to the next. A Lease that is given up is taken within so long: a hand-over takes two seconds.
 const LOOK_EVERY: Duration = Duration::from_millis(800);
@@ -50,9 +50,7 @@ pub(crate) struct Election {
     api: Api<Lease>,
     candidate: Candidate,
     roll: Option<PathBuf>,
-    signing: Option<oneshot::Receiver<io::Result<Signed>>>,
-    /// Kept for as long as this process stands.
-    signed: Option<Signed>,
+    signing: Option<oneshot::Receiver<io::Result<Dead>>>,
     term: Option<Term>,
     published: watch::Sender<Option<Term>>,
     readiness: Arc<Readiness>,
@@ -93,7 +91,6 @@ impl Election {
             candidate: Candidate::new(identity(node)),
             roll,
             signing: None,
-            signed: None,
             term: None,
             published,
             readiness,
@@ -150,10 +147,7 @@ impl Election {
         };
         self.signing = None;
         match told {
-            Ok(signed) => {
-                self.candidate.learn(signed.dead.clone(), signed.at);
-                self.signed = Some(signed);
-            }
+            Ok(dead) => self.candidate.learn(dead.names, dead.at),
             Err(error) => warn!(
                 error = %chain(&error),
                 "the election's roll is not signed: when this process dies while it leads, the next one waits for the Lease to run out; mend the \

@@ -17,15 +17,20 @@ use tokio::sync::oneshot;
 /// So many names stay. The holder of the Lease is one of the last few: who came after it either took the Lease or died before.
 const KEPT: usize = 16;
 
+/// Who is dead, and was by then.
+#[derive(Debug)]
+pub(super) struct Dead {
+    pub(super) names: BTreeSet<String>,
+    pub(super) at: Instant,
+}
+
 /// A roll that this process has signed.
 #[derive(Debug)]
-pub(super) struct Signed {
+struct Signed {
     /// Locked until it is closed.
     _file: File,
-    /// Who is dead.
-    pub(super) dead: BTreeSet<String>,
-    /// They were dead by then.
-    pub(super) at: Instant,
+    dead: BTreeSet<String>,
+    at: Instant,
 }
 
 /// Signs the roll as soon as nobody else who lives has it: a thread of its own waits, since a process before this one may take its time to
@@ -33,13 +38,21 @@ pub(super) struct Signed {
 pub(super) fn sign_when_free(
     path: PathBuf,
     identity: String,
-) -> oneshot::Receiver<io::Result<Signed>> {
+) -> oneshot::Receiver<io::Result<Dead>> {
     let (told, signed) = oneshot::channel();
     let name = "roll".to_owned();
     // Where no thread can be had the other end says so: nothing will come.
     let _ = thread::Builder::new().name(name).spawn(move || {
+        let dead = sign(&path, &identity).map(|signed| {
+            // Never closed: a process that ends, and stands no more, may still have a write under way.
+            let signed = Box::leak(Box::new(signed));
+            Dead {
+                names: std::mem::take(&mut signed.dead),
+                at: signed.at,
+            }
+        });
         // Nobody listens any more: the process ends.
-        let _ = told.send(sign(&path, &identity));
+        let _ = told.send(dead);
     });
     signed
 }
@@ -104,15 +117,20 @@ mod tests {
         let path = folder.path().join("not-there-yet/roll");
         let first = sign(&path, "n1_1").unwrap();
         assert_eq!(dead(&first), [""; 0]);
-        let mut second = sign_when_free(path.clone(), "n1_2".to_owned());
-        // However long it has to wait: the first lives.
-        thread::park_timeout(Duration::from_millis(50));
-        assert!(second.try_recv().is_err());
         drop(first);
-        let second = second.blocking_recv().unwrap().unwrap();
+        let second = sign(&path, "n1_2").unwrap();
         assert_eq!(dead(&second), ["n1_1"]);
+        let mut third = sign_when_free(path.clone(), "n1_3".to_owned());
+        // However long it has to wait: the second lives.
+        thread::park_timeout(Duration::from_millis(50));
+        assert!(third.try_recv().is_err());
         drop(second);
-        assert_eq!(dead(&sign(&path, "n1_3").unwrap()), ["n1_1", "n1_2"]);
+        let third = third.blocking_recv().unwrap().unwrap();
+        let names: Vec<&str> = third.names.iter().map(String::as_str).collect();
+        assert_eq!(names, ["n1_1", "n1_2"]);
+        // For as long as this process lives.
+        drop(third);
+        assert!(File::open(&path).unwrap().try_lock().is_err());
     }
 
     #[test]
