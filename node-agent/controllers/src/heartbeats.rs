@@ -46,6 +46,11 @@ impl Beats {
         self.of.get(name)
     }
 
+    /// Of all nodes.
+    pub(crate) const fn all(&self) -> &BTreeMap<String, Beat> {
+        &self.of
+    }
+
     /// Whether a list has been read to its end.
     pub(crate) const fn is_complete(&self) -> bool {
         self.is_complete

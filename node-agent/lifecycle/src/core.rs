@@ -26,6 +26,7 @@ use self::chain::Draft;
 use self::desk::Desk;
 use self::memory::Memory;
 use crate::action::Order;
+use crate::beside::Beside;
 use crate::breaker::Cause;
 use crate::config::Config;
 use crate::decision::{Budget, Change, Decision, Hash, Hold, Outcome, Subject};
@@ -166,12 +167,19 @@ impl Core {
 
     /// Takes in what is seen of each node; forgets those that are not there any more.
     fn look(&mut self, now: Moment, seen: &Observations, step: &mut Step) {
-        self.nodes.retain(|name, _| seen.nodes.contains_key(name));
-        for (name, node) in &seen.nodes {
-            if !self.nodes.contains_key(name) {
-                self.nodes.insert(name.clone(), Memory::new(node, now));
+        let mut known = Beside::walk(&seen.nodes);
+        self.nodes
+            .retain(|name, _| known.at(name.as_str()).is_some());
+        if self.nodes.len() < seen.nodes.len() {
+            for (name, node) in &seen.nodes {
+                if !self.nodes.contains_key(name) {
+                    self.nodes.insert(name.clone(), Memory::new(node, now));
+                }
             }
-            if let Some(memory) = self.nodes.get_mut(name)
+        }
+        let mut memories = Beside::walk(&mut self.nodes);
+        for (name, node) in &seen.nodes {
+            if let Some(memory) = memories.at(name.as_str())
                 && memory.look(node, now, &self.desk.config)
             {
                 step.reread.push(name.clone());

@@ -6,6 +6,7 @@
 //! no Pod is deleted whose node is not fenced or back. **Never:** looks at a clock or at a node's wall time.
 
 pub mod action;
+pub mod beside;
 pub mod breaker;
 pub mod config;
 pub mod decision;

@@ -61,7 +61,8 @@ fn wait<T>(
             Err(Pending(reason)) if late => {
                 bail!("{what} did not happen within {deadline:?}; last status: {reason}")
             }
-            Err(_) => pause(every),
+            // What has taken ten seconds is not half a second's business.
+            Err(_) => pause((start.elapsed() / 20).clamp(every, 2 * every)),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use node_agent_lifecycle::beside::Beside;
 use node_agent_lifecycle::fencing::fence_proof;
 use node_agent_lifecycle::freeze::Freezes;
 use node_agent_lifecycle::observation::{
@@ -72,28 +73,28 @@ pub(super) fn refresh(
     now: Timestamp,
 ) {
     let nodes = world.nodes.items();
-    seen.nodes.retain(|name, _| {
-        let node = nodes.get(name.as_str());
-        node.is_some_and(|node| node.home.is_some())
-    });
-    for (name, node) in nodes {
-        let Ok(name) = name.parse::<NodeName>() else {
-            continue;
-        };
-        let report = world.reports.items().get(name.as_str());
-        let report = report.and_then(Option::as_ref);
-        let beats = (
-            heartbeats.kubelets.get(name.as_str()),
-            heartbeats.agents.get(name.as_str()),
-        );
-        match seen.nodes.get_mut(&name) {
-            Some(seen) => look(seen, node, beats, report, now),
-            None => {
-                if let Some(mut first) = at_first_sight(node) {
-                    look(&mut first, node, beats, report, now);
-                    seen.nodes.insert(name, first);
-                }
-            }
+    let at_home = || nodes.iter().filter(|(_, node)| node.home.is_some());
+    let mut there = Beside::walk(at_home());
+    seen.nodes
+        .retain(|name, _| there.at(name.as_str()).is_some());
+    if seen.nodes.len() < at_home().count() {
+        for (name, node) in at_home() {
+            let (Ok(name), Some(first)) = (name.parse::<NodeName>(), at_first_sight(node)) else {
+                continue;
+            };
+            seen.nodes.entry(name).or_insert(first);
+        }
+    }
+    let mut there = Beside::walk(nodes);
+    let mut reports = Beside::walk(world.reports.items());
+    let mut kubelets = Beside::walk(heartbeats.kubelets.all());
+    let mut agents = Beside::walk(heartbeats.agents.all());
+    for (name, seen) in &mut seen.nodes {
+        let name = name.as_str();
+        let beats = (kubelets.at(name), agents.at(name));
+        let report = reports.at(name).and_then(Option::as_ref);
+        if let Some(node) = there.at(name) {
+            look(seen, node, beats, report, now);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::desk::Subjected;
 use super::memory::Memory;
 use super::view::{View, place};
 use super::{Core, Step};
+use crate::beside::Beside;
 use crate::decision::{Change, Hold, Outcome, Subject};
 use crate::evidence::Evidence;
 use crate::moment::Moment;
@@ -55,8 +56,9 @@ impl Core {
         let config = &self.desk.config;
         let failed = failed_by_rack(view);
         let mut candidates = Vec::new();
+        let mut memories = Beside::walk(&self.nodes);
         for (name, node) in &view.seen.nodes {
-            let Some(memory) = self.nodes.get(name) else {
+            let Some(memory) = memories.at(name.as_str()) else {
                 continue;
             };
             let Some((rank, since)) = due(memory, view.now, config) else {
@@ -200,14 +202,15 @@ impl Core {
         if !self.dark.values().any(|dark| dark.is_admitted) {
             return;
         }
+        let mut memories = Beside::walk(&mut self.nodes);
         for (name, node) in &view.seen.nodes {
-            let is_admitted = self
-                .dark
-                .get(&node.rack)
-                .is_some_and(|dark| dark.is_admitted);
-            let Some(memory) = self.nodes.get_mut(name).filter(|_| is_admitted) else {
+            let Some(memory) = memories.at(name.as_str()) else {
                 continue;
             };
+            let dark = self.dark.get(&node.rack);
+            if !dark.is_some_and(|dark| dark.is_admitted) {
+                continue;
+            }
             if memory.phase != Phase::RackDark {
                 continue;
             }

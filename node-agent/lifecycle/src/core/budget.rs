@@ -6,6 +6,7 @@ use proto_ids::{NodeName, RackName};
 
 use super::DarkRack;
 use super::memory::Memory;
+use crate::beside::Beside;
 use crate::config::Budgets;
 use crate::decision::{Budget, Hold};
 use crate::observation::{NodeObservation, Observations, ZoneName};
@@ -30,11 +31,12 @@ impl<'a> Usage<'a> {
         dark: &BTreeMap<RackName, DarkRack>,
     ) -> Self {
         let mut usage = Self::default();
+        let mut memories = Beside::walk(memories);
         for (name, node) in &seen.nodes {
             usage.nodes += 1;
             *usage.rack_nodes.entry(&node.rack).or_default() += 1;
             let is_busy = memories
-                .get(name)
+                .at(name.as_str())
                 .is_some_and(|memory| memory.phase.is_in_action() && !memory.is_idle);
             if !is_busy {
                 continue;

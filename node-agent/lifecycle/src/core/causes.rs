@@ -6,6 +6,7 @@ use proto_ids::{NodeName, RackName};
 
 use super::memory::{Lease, Memory};
 use super::racks::Rack;
+use crate::beside::Beside;
 use crate::breaker::Cause;
 use crate::config::Config;
 use crate::moment::Moment;
@@ -104,8 +105,9 @@ fn stale(
 ) {
     let mut cluster = Share::default();
     let mut zones: BTreeMap<&ZoneName, Share> = BTreeMap::new();
+    let mut memories = Beside::walk(memories);
     for (name, node) in &seen.nodes {
-        let Some(memory) = memories.get(name) else {
+        let Some(memory) = memories.at(name.as_str()) else {
             continue;
         };
         // What is dead, proven and done with is no wave.

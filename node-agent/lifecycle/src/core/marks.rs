@@ -7,6 +7,7 @@ use super::pods::Load;
 use super::view::View;
 use super::{Core, Desk, Step};
 use crate::action::Action;
+use crate::beside::Beside;
 use crate::decision::{Change, Outcome, Subject};
 use crate::mode::{Mode, Rule};
 use crate::phase::Phase;
@@ -17,12 +18,14 @@ impl Core {
     pub(super) fn work(&mut self, view: &View<'_>, step: &mut Step) {
         let load = Load::count(view.seen, &self.nodes);
         let mut round = super::pods::Round::new(load);
+        let mut memories = Beside::walk(&mut self.nodes);
         for (name, node) in &view.seen.nodes {
-            let Some(memory) = self.nodes.get_mut(name) else {
+            let Some(memory) = memories.at(name.as_str()) else {
                 continue;
             };
             let is_marked = node.cordoned || node.endpoints_withdrawn || node.fence_marked;
-            if memory.phase == Phase::Healthy && !is_marked && !memory.has_superseded {
+            let may_have_superseded = memory.has_superseded && view.seen.pods.contains_key(name);
+            if memory.phase == Phase::Healthy && !is_marked && !may_have_superseded {
                 continue;
             }
             let mut about = Subjected { name, node, memory };

@@ -6,6 +6,7 @@ use proto_ids::{NodeName, RackName};
 
 use super::memory::{Lease, Memory};
 use super::votes::Tally;
+use crate::beside::Beside;
 use crate::config::Config;
 use crate::moment::Moment;
 use crate::observation::{Observations, SightState};
@@ -33,10 +34,11 @@ pub(super) fn judge<'a>(
     let mut racks: BTreeMap<&RackName, Rack> = BTreeMap::new();
     let mut silences: BTreeMap<&RackName, Vec<(&NodeName, Moment)>> = BTreeMap::new();
     let mut seen_alive: BTreeSet<&RackName> = BTreeSet::new();
+    let mut memories = Beside::walk(memories);
     for (name, node) in &seen.nodes {
         racks.entry(&node.rack).or_default().nodes += 1;
         let Some(memory) = memories
-            .get(name)
+            .at(name.as_str())
             .filter(|memory| memory.lease == Lease::Stale)
         else {
             continue;

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto_ids::{NodeName, RackName};
 
-use super::memory::Lease;
+use super::memory::{Lease, Memory};
 use super::view::View;
 use super::{Core, DarkRack, Step, advance, causes};
+use crate::beside::Beside;
+use crate::config::Config;
 use crate::decision::{Change, Outcome, Subject};
 use crate::evidence::Evidence;
 use crate::moment::Moment;
@@ -70,10 +72,15 @@ impl Core {
         self.darken(view);
         let mut darkened = Darkened::new();
         let mut told = Vec::new();
+        let config = &self.desk.config;
+        let mut memories = Beside::walk(&mut self.nodes);
+        let mut findings = Vec::new();
         for (name, node) in &view.seen.nodes {
-            let Some(finding) = self.find(view, name, node) else {
-                continue;
-            };
+            let memory = memories.at(name.as_str());
+            let finding = memory.and_then(|memory| find(view, name, (node, memory), config));
+            findings.extend(finding.map(|finding| (name, node, finding)));
+        }
+        for (name, node, finding) in findings {
             told.extend(self.take_in(view, (name, node), finding, &mut darkened, step));
         }
         self.tell(view.now, told, step);
@@ -112,50 +119,6 @@ impl Core {
                 self.dark.insert((*name).clone(), dark);
             }
         }
-    }
-
-    fn find(
-        &mut self,
-        view: &View<'_>,
-        name: &NodeName,
-        node: &NodeObservation,
-    ) -> Option<Finding> {
-        let config = &self.desk.config;
-        let memory = self.nodes.get_mut(name)?;
-        let now = view.now;
-        let is_contested = view.case(name, node, memory, config).is_contested();
-        memory.outvoted_since = is_contested.then(|| memory.outvoted_since.unwrap_or(now));
-        let verdict = view.case(name, node, memory, config).verdict();
-        memory.lost_since = memory.lost_since.filter(|_| verdict.is_lost());
-        if verdict.is_lost() {
-            memory.lost_since = memory.lost_since.or(Some(now));
-        }
-        memory.connected_since = memory.connected_since.filter(|_| verdict.is_connected());
-        if verdict.is_connected() {
-            memory.connected_since = memory.connected_since.or(Some(now));
-        }
-        memory.spend_proof(verdict, now, config);
-        let was_there = !memory.phase.is_lost()
-            && !matches!(
-                memory.phase,
-                Phase::Suspect | Phase::ControlPlaneCut | Phase::KubeletDown
-            );
-        // Or it was seen alive, its kubelet never in touch, and is lost again: a loss of its own.
-        let is_lost_again = verdict.is_lost() && memory.given_back.is_some();
-        if (was_there && memory.lease == Lease::Stale) || is_lost_again {
-            memory.penalty.add_loss(now, &config.flapping);
-        }
-        if is_lost_again || verdict.is_connected() {
-            memory.given_back = None;
-        }
-        let case = view.case(name, node, memory, config);
-        let phase = advance::next(&case, verdict);
-        let is_changed = verdict != memory.verdict || phase != memory.phase;
-        is_changed.then(|| Finding {
-            verdict,
-            phase,
-            evidence: case.evidence(),
-        })
     }
 
     fn take_in<'a>(
@@ -271,6 +234,49 @@ impl Core {
             step.decisions.push(record);
         }
     }
+}
+
+/// What a node is now, and where it goes by itself. None: nothing is different.
+fn find(
+    view: &View<'_>,
+    name: &NodeName,
+    (node, memory): (&NodeObservation, &mut Memory),
+    config: &Config,
+) -> Option<Finding> {
+    let now = view.now;
+    let is_contested = view.case(name, node, memory, config).is_contested();
+    memory.outvoted_since = is_contested.then(|| memory.outvoted_since.unwrap_or(now));
+    let verdict = view.case(name, node, memory, config).verdict();
+    memory.lost_since = memory.lost_since.filter(|_| verdict.is_lost());
+    if verdict.is_lost() {
+        memory.lost_since = memory.lost_since.or(Some(now));
+    }
+    memory.connected_since = memory.connected_since.filter(|_| verdict.is_connected());
+    if verdict.is_connected() {
+        memory.connected_since = memory.connected_since.or(Some(now));
+    }
+    memory.spend_proof(verdict, now, config);
+    let was_there = !memory.phase.is_lost()
+        && !matches!(
+            memory.phase,
+            Phase::Suspect | Phase::ControlPlaneCut | Phase::KubeletDown
+        );
+    // Or it was seen alive, its kubelet never in touch, and is lost again: a loss of its own.
+    let is_lost_again = verdict.is_lost() && memory.given_back.is_some();
+    if (was_there && memory.lease == Lease::Stale) || is_lost_again {
+        memory.penalty.add_loss(now, &config.flapping);
+    }
+    if is_lost_again || verdict.is_connected() {
+        memory.given_back = None;
+    }
+    let case = view.case(name, node, memory, config);
+    let phase = advance::next(&case, verdict);
+    let is_changed = verdict != memory.verdict || phase != memory.phase;
+    is_changed.then(|| Finding {
+        verdict,
+        phase,
+        evidence: case.evidence(),
+    })
 }
 
 /// Nothing of it is about a node that is lost, or is given back.

@@ -10,6 +10,7 @@ use super::gates::Place;
 use super::memory::{Lease, Memory};
 use super::racks::{self, Rack};
 use super::votes::{self, Tally};
+use crate::beside::Beside;
 use crate::config::Config;
 use crate::moment::Moment;
 use crate::observation::{NodeObservation, Observations};
@@ -26,11 +27,12 @@ pub(super) struct View<'a> {
 impl Core {
     /// Puts together what this step sees.
     pub(super) fn view<'a>(&self, now: Moment, seen: &'a Observations) -> View<'a> {
+        let mut memories = Beside::walk(&self.nodes);
         let about: BTreeSet<&NodeName> = seen
             .nodes
             .iter()
             .filter(|(name, node)| {
-                let memory = self.nodes.get(*name);
+                let memory = memories.at(name.as_str());
                 node.endpoints_withdrawn
                     || memory.is_some_and(|memory| {
                         memory.lease == Lease::Stale || memory.phase != Phase::Healthy

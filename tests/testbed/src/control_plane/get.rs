@@ -64,6 +64,21 @@ const KINDS: &[(&[&str], &str, bool)] = &[
         "apis/berth.dev/v1alpha1/imagepulls",
         true,
     ),
+    (
+        &["inplaceset", "inplacesets", "ips"],
+        "apis/berth.dev/v1alpha1/inplacesets",
+        true,
+    ),
+    (
+        &["nodedecision", "nodedecisions"],
+        "apis/berth.dev/v1alpha1/nodedecisions",
+        true,
+    ),
+    (
+        &["endpointslice", "endpointslices"],
+        "apis/discovery.k8s.io/v1/endpointslices",
+        true,
+    ),
 ];
 
 /// As long as an API server that is there may take, however busy.
