@@ -74,6 +74,9 @@ pub struct Timers {
     pub recovery: Duration,
     /// or after this, doubled for each flap.
     pub recovery_per_flap: Duration,
+    /// A node is back for so long before Pods on it count again whose replacements are not ready: what says so is to be of after its return
+    /// (owners are read every 10 s). Else replacements that became ready just before would be ended by their owner, all at once.
+    pub readopt: Duration,
     /// An order that had no effect is given again after so long.
     pub retry: Duration,
     /// An order older than this is not carried out.
@@ -103,6 +106,7 @@ impl Default for Timers {
             healthy_delay: seconds(300),
             recovery: seconds(120),
             recovery_per_flap: seconds(60),
+            readopt: seconds(15),
             retry: seconds(30),
             order_life: seconds(10),
         }

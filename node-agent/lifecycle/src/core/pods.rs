@@ -292,7 +292,12 @@ impl Desk {
             about.memory.has_superseded = about.memory.phase != Phase::Healthy;
             return;
         }
-        for pod in &superseded {
+        let back_for = about
+            .memory
+            .connected_since
+            .map(|since| view.now.since(since));
+        let is_known = back_for.is_some_and(|age| age >= self.config.timers.readopt);
+        for pod in superseded.iter().filter(|_| is_known) {
             let is_needed = pod.ready && pod.replacement != Some(ReplacementState::Ready);
             if is_needed && about.memory.phase != Phase::Flapping {
                 let wish = Wish {

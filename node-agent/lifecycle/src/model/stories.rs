@@ -165,6 +165,26 @@ fn returning_node_is_cancelled_in_the_same_step_and_its_superseded_pods_go_one_b
 }
 
 #[test]
+fn returning_node_keeps_no_pods_whose_replacements_are_ready_and_only_not_known_to_be() {
+    let mut world = world();
+    world.replacements_fail = true;
+    let lost = name(3, 4);
+    world.set(&lost, Truth::NoNetwork);
+    world.run(150);
+    world.set(&lost, Truth::Up);
+    // They were read before the return.
+    world.run(10);
+    world.replacements_fail = false;
+    world.run(200);
+    let of = |wanted: fn(&Action) -> bool| world.count(&lost, wanted);
+    let evicted = of(|action| matches!(action, Action::SoftEvict { .. }));
+    assert!(evicted >= 3);
+    assert_eq!(of(|action| matches!(action, Action::Readopt { .. })), 0);
+    let ended = of(|action| matches!(action, Action::EndSuperseded { .. }));
+    assert_eq!(ended, evicted);
+}
+
+#[test]
 fn returning_node_keeps_the_pods_whose_replacements_are_not_ready() {
     let mut world = world();
     world.replacements_fail = true;
