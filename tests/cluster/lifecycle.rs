@@ -234,12 +234,17 @@ fn back_again_ends_what_was_superseded_one_by_one(cluster: &mut Cluster, superse
             .then_some(())
             .ok_or_else(|| format!("{left:?}"))
     });
-    let done = journal.all(cluster, &Wanted::done("n2", "EndSuperseded"));
-    let mut targets: Vec<&str> = done.iter().map(target).collect();
-    targets.sort_unstable();
     let mut wanted = uids(superseded);
     wanted.sort_unstable();
-    assert_eq!(targets, wanted, "each is ended, once");
+    // What became of the last one is written down a moment after it.
+    wait_for("each being ended, once", || {
+        let done = journal.all(cluster, &Wanted::done("n2", "EndSuperseded"));
+        let mut targets: Vec<&str> = done.iter().map(target).collect();
+        targets.sort_unstable();
+        (targets == wanted)
+            .then_some(())
+            .ok_or_else(|| format!("{targets:?} of {wanted:?}"))
+    });
     // One that had no effect is ordered again.
     let ordered = journal.all(cluster, &Wanted::action("n2", "EndSuperseded"));
     for (one, next) in ordered.iter().zip(ordered.iter().skip(1)) {

@@ -54,7 +54,7 @@ pub(super) fn apiserver(workspace: &Workspace, rest: &[String]) -> Result<Vec<Fl
             clean: &|| Ok(()),
             rest,
             budget: APISERVER_BUDGET,
-            at_once: 3,
+            at_once: 4,
             evidence: &evidence(workspace),
         };
         flaky.extend(suite.run()?);
