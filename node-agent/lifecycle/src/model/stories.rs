@@ -1,5 +1,7 @@
 //! Whole stories: what the rule does to a node or a rack from the first silence to the end.
 
+use proto_ids::NodeName;
+
 use super::{Truth, World, name};
 use crate::decision::{Change, Subject};
 use crate::freeze::{Freeze, Freezes, Scope};
@@ -164,14 +166,20 @@ fn returning_node_is_cancelled_in_the_same_step_and_its_superseded_pods_go_one_b
     assert!(!world.seen.nodes[&lost].endpoints_withdrawn);
 }
 
-#[test]
-fn returning_node_keeps_no_pods_whose_replacements_are_ready_and_only_not_known_to_be() {
+/// A node is back, and none of those that replace its Pods is ready.
+fn back_without_replacements() -> (World, NodeName) {
     let mut world = world();
     world.replacements_fail = true;
     let lost = name(3, 4);
     world.set(&lost, Truth::NoNetwork);
     world.run(150);
     world.set(&lost, Truth::Up);
+    (world, lost)
+}
+
+#[test]
+fn returning_node_keeps_no_pods_whose_replacements_are_ready_and_only_not_known_to_be() {
+    let (mut world, lost) = back_without_replacements();
     // They were read before the return.
     world.run(10);
     world.replacements_fail = false;
@@ -186,12 +194,7 @@ fn returning_node_keeps_no_pods_whose_replacements_are_ready_and_only_not_known_
 
 #[test]
 fn returning_node_keeps_the_pods_whose_replacements_are_not_ready() {
-    let mut world = world();
-    world.replacements_fail = true;
-    let lost = name(3, 4);
-    world.set(&lost, Truth::NoNetwork);
-    world.run(150);
-    world.set(&lost, Truth::Up);
+    let (mut world, lost) = back_without_replacements();
     world.run(30);
     let evicted = world.count(&lost, |action| matches!(action, Action::SoftEvict { .. }));
     let readopted = world.count(&lost, |action| matches!(action, Action::Readopt { .. }));
