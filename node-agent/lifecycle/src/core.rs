@@ -87,13 +87,21 @@ impl Core {
         let view = self.view(now, seen);
         self.break_or_close(&view, &mut step);
         self.judge(&view, &mut step);
-        self.admit(&view, &mut step);
-        self.work(&view, &mut step);
+        let usage = self.admit(&view, &mut step);
+        self.work(&view, usage, &mut step);
         step
     }
 
-    /// Writes down what became of an order. None where there was no such decision in this term.
+    /// Writes down what became of an order. None where there was no such decision in this term. For a Pod that could not be ended no
+    /// other one waits.
     pub fn outcome(&mut self, now: Moment, order: &Order, outcome: Outcome) -> Option<Decision> {
+        if let (Outcome::Failed(_), Some(target)) = (&outcome, order.action.target())
+            && let Some(memory) = self.nodes.get_mut(order.action.node())
+            && let Some(last) = &mut memory.last_end
+            && last.pod == target.uid
+        {
+            last.has_failed = true;
+        }
         let of = order.decision;
         let is_ours = of.term == self.desk.chain.term
             && of.sequence >= 1

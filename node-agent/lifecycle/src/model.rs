@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto_ids::NodeName;
 
 use crate::core::Step;
-use crate::decision::{Decision, Hash};
+use crate::decision::{Decision, Hash, Outcome};
 use crate::freeze::Freezes;
 use crate::observation::{
     AddressPolicy, AppName, AppObservation, ControllerHealth, NodeObservation, Observations, Owner,
@@ -49,6 +49,8 @@ pub(crate) struct World {
     pub(crate) steps: Vec<(u64, Step)>,
     /// These call every peer alive.
     pub(crate) liars: BTreeSet<NodeName>,
+    /// The API server ends none of these Pods, as where a disruption budget allows no eviction.
+    pub(crate) kept: BTreeSet<String>,
     /// These replacements never become ready.
     pub(crate) replacements_fail: bool,
     peers: BTreeMap<NodeName, Vec<NodeName>>,
@@ -116,6 +118,19 @@ fn node(rack: usize, zone: usize) -> NodeObservation {
     }
 }
 
+/// Five applications of equal shares, half of which must be ready.
+fn apps(pods: usize) -> BTreeMap<AppName, AppObservation> {
+    let replicas = u32::try_from(pods / 5).unwrap_or(1).max(1);
+    let observed = AppObservation {
+        replicas,
+        ready: replicas,
+        min_ready: replicas / 2,
+    };
+    (0..5)
+        .map(|app| (AppName::new(&format!("bank/app{app}")), observed.clone()))
+        .collect()
+}
+
 impl World {
     /// So many racks in so many zones, of so many nodes with so many Pods each.
     pub(crate) fn new(
@@ -146,6 +161,7 @@ impl World {
             ordered: Vec::new(),
             steps: Vec::new(),
             liars: BTreeSet::new(),
+            kept: BTreeSet::new(),
             replacements_fail: false,
             peers: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -171,18 +187,7 @@ impl World {
                 world.peers.insert(name, peers.into_iter().collect());
             }
         }
-        let replicas = u32::try_from(racks * per_rack * pods / 5)
-            .unwrap_or(1)
-            .max(1);
-        for app in 0..5 {
-            let app = AppName::new(&format!("bank/app{app}"));
-            let observed = AppObservation {
-                replicas,
-                ready: replicas,
-                min_ready: replicas / 2,
-            };
-            world.seen.apps.insert(app, observed);
-        }
+        world.seen.apps = apps(racks * per_rack * pods);
         world
     }
 
@@ -220,6 +225,12 @@ impl World {
         self.decisions.extend(step.decisions.clone());
         for order in &step.orders {
             self.ordered.push((self.now, order.clone()));
+            if self.is_refused(&order.action) {
+                let outcome = Outcome::Failed("refused".to_owned());
+                let record = self.core.outcome(at(self.now), order, outcome);
+                self.decisions.extend(record);
+                continue;
+            }
             if self.core.confirm(at(self.now), &self.seen, order).is_ok() {
                 let truth = self.truth[order.action.node()];
                 self.done.push((self.now, truth, order.clone()));
@@ -227,6 +238,11 @@ impl World {
             }
         }
         self.steps.push((self.now, step));
+    }
+
+    fn is_refused(&self, action: &Action) -> bool {
+        let target = action.target().filter(|_| action.ends_pod());
+        target.is_some_and(|target| self.kept.contains(target.uid.as_str()))
     }
 
     fn heartbeats(&mut self) {

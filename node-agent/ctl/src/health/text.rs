@@ -251,10 +251,16 @@ fn paragraph(node: &str, signal: &Signal, now: Timestamp, paint: Paint) -> Strin
 /// What it is reason enough for.
 fn decision(decision: Decision) -> &'static str {
     match decision {
-        Decision::Observe => "to look at it; Berth does nothing by itself",
-        Decision::Cordon => "to keep new Pods away (kubectl cordon); Berth does nothing by itself",
-        Decision::Drain => "to move Pods away (kubectl drain); Berth does nothing by itself",
-        Decision::Urgent => "to move Pods away at once; Berth does nothing by itself",
+        Decision::Observe => "to look at it; nothing is done by itself",
+        Decision::Cordon => {
+            "to keep new Pods away (kubectl cordon); done by itself where the LifecyclePolicy enforces cordon"
+        }
+        Decision::Drain => {
+            "to move Pods away (kubectl drain); done by itself where the LifecyclePolicy enforces drain"
+        }
+        Decision::Urgent => {
+            "to move Pods away at once; done by itself where the LifecyclePolicy enforces drain"
+        }
     }
 }
 

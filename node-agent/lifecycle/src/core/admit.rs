@@ -33,8 +33,8 @@ struct Candidate<'a> {
 }
 
 impl Core {
-    /// Admits what the budgets allow.
-    pub(super) fn admit(&mut self, view: &View<'_>, step: &mut Step) {
+    /// Admits what the budgets allow: how much of them is in use then.
+    pub(super) fn admit<'a>(&mut self, view: &View<'a>, step: &mut Step) -> Usage<'a> {
         let mut usage = Usage::count(view.seen, &self.nodes, &self.dark);
         let mut candidates = self.candidates(view);
         candidates.extend(self.dark_racks(view));
@@ -50,6 +50,7 @@ impl Core {
         }
         self.join_admitted(view, step);
         self.desk.budget = usage.snapshot(None, 0, &self.desk.config.budgets);
+        usage
     }
 
     fn candidates<'a>(&self, view: &View<'a>) -> Vec<Candidate<'a>> {

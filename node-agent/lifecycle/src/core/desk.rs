@@ -173,7 +173,7 @@ impl Desk {
             return Granted::No;
         }
         pace.take(now);
-        about.memory.asked.insert(wish.asked, now);
+        about.memory.ask(wish.asked, now);
         let evidence = view
             .case(about.name, about.node, about.memory, &self.config)
             .evidence();

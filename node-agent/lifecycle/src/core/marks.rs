@@ -1,6 +1,7 @@
 //! The marks that a node is to have, and the second half of a step: what is asked for each node.
 
 use super::advance::is_doubted;
+use super::budget::Usage;
 use super::desk::{Granted, Subjected, Wish};
 use super::memory::Asked;
 use super::pods::Load;
@@ -15,9 +16,9 @@ use crate::verdict::Verdict;
 
 impl Core {
     /// Asks for what each node is to have and lacks.
-    pub(super) fn work(&mut self, view: &View<'_>, step: &mut Step) {
+    pub(super) fn work<'a>(&mut self, view: &View<'a>, usage: Usage<'a>, step: &mut Step) {
         let load = Load::count(view.seen, &self.nodes);
-        let mut round = super::pods::Round::new(load);
+        let mut round = super::pods::Round::new(load, usage);
         let mut memories = Beside::walk(&mut self.nodes);
         for (name, node) in &view.seen.nodes {
             let Some(memory) = memories.at(name.as_str()) else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use proto_ids::PodUid;
 
-use crate::config::{Config, Flapping};
+use crate::config::{Config, Flapping, Timers};
 use crate::decision::Hold;
 use crate::moment::Moment;
 use crate::observation::{Class, NodeObservation, RuleName, Version};
@@ -93,6 +93,46 @@ pub(super) enum Asked {
     End(PodUid),
 }
 
+/// A Pod that was told to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LastEnd {
+    pub(super) at: Moment,
+    pub(super) pod: PodUid,
+    /// The order was not carried out: there is nothing to be seen.
+    pub(super) has_failed: bool,
+}
+
+impl LastEnd {
+    /// What it brings is not seen yet.
+    pub(super) fn is_awaited(&self, now: Moment, timers: &Timers) -> bool {
+        !self.has_failed && now.since(self.at) < timers.retry
+    }
+}
+
+/// How often something was asked for, and when last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tries {
+    pub(super) last: Moment,
+    pub(super) times: u32,
+}
+
+impl Tries {
+    /// As one: the time of the later, and all of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            last: self.last.max(other.last),
+            times: self.times.saturating_add(other.times),
+        }
+    }
+
+    /// It is too early to ask once more: each time it is waited twice as long as before.
+    pub(super) fn is_waiting(self, now: Moment, timers: &Timers) -> bool {
+        let doublings = self.times.saturating_sub(1).min(16);
+        let wait = timers.retry.saturating_mul(1 << doublings);
+        self.times > 0 && now.since(self.last) < wait.min(timers.evict_retry)
+    }
+}
+
 /// What the core remembers of one node.
 #[expect(
     clippy::struct_excessive_bools,
@@ -126,10 +166,10 @@ pub(super) struct Memory {
     pub(super) penalty: Penalty,
     /// What held something in this phase: each is said once.
     pub(super) held: BTreeSet<Hold>,
-    pub(super) asked: BTreeMap<Asked, Moment>,
+    pub(super) asked: BTreeMap<Asked, Tries>,
     pub(super) restarts: u32,
-    /// When a Pod was last told to end there, and which.
-    pub(super) last_end: Option<(Moment, PodUid)>,
+    /// The Pod that was last told to end there.
+    pub(super) last_end: Option<LastEnd>,
     pub(super) is_escalated: bool,
     /// In action, with nothing left to do.
     pub(super) is_idle: bool,
@@ -322,7 +362,19 @@ impl Memory {
         match (self.asked.get(what), retry) {
             (None, _) => true,
             (Some(_), None) => false,
-            (Some(at), Some(retry)) => now.since(*at) >= retry,
+            (Some(tries), Some(retry)) => now.since(tries.last) >= retry,
         }
+    }
+
+    /// It is asked for, once more.
+    pub(super) fn ask(&mut self, what: Asked, now: Moment) {
+        let tries = self.asked.entry(what).or_default();
+        tries.last = now;
+        tries.times = tries.times.saturating_add(1);
+    }
+
+    /// When and how often this Pod was told to end.
+    pub(super) fn ends(&self, pod: &PodUid) -> Option<Tries> {
+        self.asked.get(&Asked::End(pod.clone())).copied()
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proto_ids::{NodeName, PodUid};
 
+use super::budget::Usage;
 use super::desk::{Granted, Subjected, Wish};
-use super::memory::{Asked, Memory};
+use super::memory::{Asked, LastEnd, Memory, Tries};
 use super::view::View;
 use super::{Desk, Step};
 use crate::action::{Action, PodTarget};
@@ -65,14 +66,17 @@ impl<'a> Load<'a> {
 /// What was granted so far in one step.
 pub(super) struct Round<'a> {
     load: Load<'a>,
+    /// Nodes in action.
+    usage: Usage<'a>,
     /// Pods of these applications that were told to end in this step: the API server has not said so yet.
     ended: BTreeMap<&'a AppName, u32>,
 }
 
 impl<'a> Round<'a> {
-    pub(super) const fn new(load: Load<'a>) -> Self {
+    pub(super) const fn new(load: Load<'a>, usage: Usage<'a>) -> Self {
         Self {
             load,
+            usage,
             ended: BTreeMap::new(),
         }
     }
@@ -243,20 +247,21 @@ impl Desk {
             .filter(mine)
             .filter(|pod| !pod.terminating)
             .collect();
-        if is_business(&self.config.business, view.seen.week) {
-            if !left.is_empty() {
-                self.note_hold(view, about, Hold::Business, step);
+        let may_go = self.may_be_evicted(view, about, &left, round, step);
+        let is_waiting = may_go.is_empty() && !is_ending;
+        if about.memory.is_idle && !may_go.is_empty() {
+            if let Some(hold) = round.usage.node_hold(about.node, &self.config.budgets) {
+                self.note_hold(view, about, hold, step);
+                return true;
             }
-            return is_ending || !left.is_empty();
+            if let Some(node) = view.seen.nodes.get(about.name) {
+                round.usage.add_node(node);
+            }
         }
-        let may_go: Vec<&PodObservation> = left
-            .iter()
-            .copied()
-            .filter(|pod| has_room(view.seen, pod, &round.ended))
-            .collect();
-        if may_go.is_empty() && !left.is_empty() {
-            self.note_hold(view, about, Hold::AppBudget, step);
-        }
+        // What was asked for lately is still to be seen. A drain that only waits is not in action: nobody else waits for it.
+        let last = about.memory.last_end.as_ref();
+        let is_awaited = last.is_some_and(|last| last.is_awaited(view.now, &self.config.timers));
+        about.memory.is_idle = is_waiting && !is_awaited && !left.is_empty();
         let before = step.decisions.len();
         let is_left = self.end_first(view, about, &may_go, step, |node, target| Action::Evict {
             node,
@@ -273,6 +278,35 @@ impl Desk {
             }
         }
         is_left || is_ending || may_go.len() < left.len()
+    }
+
+    /// Those that may be evicted now. What keeps all of them is said.
+    fn may_be_evicted<'a>(
+        &mut self,
+        view: &View<'a>,
+        about: &mut Subjected<'_>,
+        left: &[&'a PodObservation],
+        round: &Round<'a>,
+        step: &mut Step,
+    ) -> Vec<&'a PodObservation> {
+        if left.is_empty() {
+            return Vec::new();
+        }
+        if is_business(&self.config.business, view.seen.week) {
+            self.note_hold(view, about, Hold::Business, step);
+            return Vec::new();
+        }
+        let mut may_go: Vec<&PodObservation> = left
+            .iter()
+            .copied()
+            .filter(|pod| has_room(view.seen, pod, &round.ended))
+            .collect();
+        if may_go.is_empty() {
+            self.note_hold(view, about, Hold::AppBudget, step);
+        }
+        let timers = &self.config.timers;
+        may_go.retain(|pod| !tries_of_app(about.memory, pod, left).is_waiting(view.now, timers));
+        may_go
     }
 
     /// The superseded Pods of a node that is back.
@@ -341,7 +375,8 @@ impl Desk {
             .then_some(Hold::Pressure)
     }
 
-    /// Ends the first of these that may be, if nothing ended there lately. True while some are left.
+    /// Ends the first of these that may be, if nothing ended there lately; those that were told to end in vain come after all others.
+    /// True while some are left.
     fn end_first(
         &mut self,
         view: &View<'_>,
@@ -352,7 +387,9 @@ impl Desk {
     ) -> bool {
         let now = view.now;
         let mut left = false;
-        for pod in pods {
+        let mut in_turn = pods.to_vec();
+        in_turn.sort_by_key(|pod| about.memory.ends(&pod.uid).map(|tries| tries.last));
+        for pod in in_turn {
             let wish = Wish {
                 action: action(about.name.clone(), target(pod)),
                 asked: Asked::End(pod.uid.clone()),
@@ -362,26 +399,36 @@ impl Desk {
                 continue;
             }
             left = true;
-            let is_early = about.memory.last_end.as_ref().is_some_and(|(at, last)| {
+            let is_early = about.memory.last_end.as_ref().is_some_and(|last| {
                 // The one before it is to be seen ending, unless that took too long.
-                let is_pending = pods.iter().any(|pod| pod.uid == *last) && *last != pod.uid;
-                let patience = if is_pending {
-                    self.config.timers.retry
-                } else {
-                    self.config.budgets.node_gap
-                };
-                now.since(*at) < patience
+                let is_there = pods.iter().any(|pod| pod.uid == last.pod) && pod.uid != last.pod;
+                let is_awaited = is_there && last.is_awaited(now, &self.config.timers);
+                is_awaited || now.since(last.at) < self.config.budgets.node_gap
             });
             if is_early {
                 return true;
             }
             if self.grant(view, about, wish, step) == Granted::Yes {
-                about.memory.last_end = Some((now, pod.uid.clone()));
+                about.memory.last_end = Some(LastEnd {
+                    at: now,
+                    pod: pod.uid.clone(),
+                    has_failed: false,
+                });
                 return true;
             }
         }
         left
     }
+}
+
+/// What was tried to end Pods of its application that are still there: one disruption budget speaks for all of them.
+fn tries_of_app(memory: &Memory, pod: &PodObservation, left: &[&PodObservation]) -> Tries {
+    let of_app = left
+        .iter()
+        .filter(|one| one.uid == pod.uid || (pod.app.is_some() && one.app == pod.app));
+    of_app
+        .filter_map(|one| memory.ends(&one.uid))
+        .fold(Tries::default(), Tries::and)
 }
 
 /// The application has more ready ones than it must have.

@@ -49,7 +49,7 @@ n1: ipamd is unhealthy since 2025-11-21T09:55:00Z (5m)
   what    it is away
   means   no addresses
   to do   look
-  enough  to keep new Pods away (kubectl cordon); Berth does nothing by itself
+  enough  to keep new Pods away (kubectl cordon); done by itself where the LifecyclePolicy enforces cordon
 
 n1: addresses is unknown since 2025-11-21T09:56:00Z (4m)
   part    addresses
