@@ -245,7 +245,7 @@ fn mark(api: &ControlPlane, address: &str, name: &str) {
 }
 
 /// A kubelet that does nothing but renew its Lease.
-fn renew(api: &ControlPlane, node: &str) -> Process {
+pub(crate) fn renew(api: &ControlPlane, node: &str) -> Process {
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"name": node, "namespace": "kube-node-lease"}, "spec": {"holderIdentity": node},

@@ -17,6 +17,8 @@ mod controllers_rights;
 #[cfg(test)]
 mod crds;
 #[cfg(test)]
+mod drain;
+#[cfg(test)]
 mod duties;
 #[cfg(test)]
 mod freeze;

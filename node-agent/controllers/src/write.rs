@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{NamespaceResourceScope, ObjectMeta};
+use kube::core::{NamespaceResourceScope, ObjectMeta, Status};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use proto_crd::names;
 use serde::Serialize;
@@ -458,6 +458,23 @@ fn manager() -> PatchParams {
     }
 }
 
+/// What the API server says, with what stands only in its causes: the name of a disruption budget does.
+fn words(status: &Status) -> String {
+    let causes = status
+        .details
+        .iter()
+        .flat_map(|details| &details.causes)
+        .map(|cause| cause.message.as_str());
+    let mut words = status.message.clone();
+    for cause in causes {
+        if !words.contains(cause) {
+            words.push(' ');
+            words.push_str(cause);
+        }
+    }
+    words
+}
+
 fn refused(error: kube::Error, name: String) -> WriteError {
     match error {
         kube::Error::Api(status) => match status.code {
@@ -466,7 +483,7 @@ fn refused(error: kube::Error, name: String) -> WriteError {
             code => WriteError::Refused {
                 name,
                 code,
-                message: status.message.clone(),
+                message: words(&status),
             },
         },
         // Its own text is its source's.
@@ -490,6 +507,31 @@ fn result<T>(outcome: &Result<T, WriteError>) -> WriteResult {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_are_told_with_causes_that_the_message_does_not_say() {
+        let said = |status: Value| {
+            let status: Status = serde_json::from_value(status).unwrap();
+            refused(kube::Error::Api(Box::new(status)), "shop-0".to_owned()).to_string()
+        };
+        let kept = json!({
+            "code": 429, "message": "Cannot evict pod as it would violate the pod's disruption budget.",
+            "details": {"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget shop needs 3 healthy pods and has 3 currently"}]},
+        });
+        assert_eq!(
+            said(kept),
+            "the API server refuses to change shop-0: Cannot evict pod as it would violate the pod's disruption budget. \
+             The disruption budget shop needs 3 healthy pods and has 3 currently (429)"
+        );
+        let invalid = json!({
+            "code": 422, "message": "Pod \"shop-0\" is invalid: spec.x: Required value",
+            "details": {"causes": [{"message": "Required value", "field": "spec.x"}]},
+        });
+        assert_eq!(
+            said(invalid),
+            "the API server refuses to change shop-0: Pod \"shop-0\" is invalid: spec.x: Required value (422)"
+        );
+    }
 
     #[test]
     fn every_patch_names_uid_version_and_term() {
