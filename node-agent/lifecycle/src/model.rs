@@ -15,6 +15,7 @@ use crate::observation::{
 };
 use crate::{Action, Config, Core, Moment, Order, PodTarget};
 
+mod drains;
 mod properties;
 mod records;
 mod stories;
