@@ -100,7 +100,7 @@ impl Core {
             && let Some(last) = &mut memory.last_end
             && last.pod == target.uid
         {
-            last.has_failed = true;
+            last.is_void = true;
         }
         let of = order.decision;
         let is_ours = of.term == self.desk.chain.term

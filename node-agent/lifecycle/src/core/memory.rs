@@ -98,14 +98,14 @@ pub(super) enum Asked {
 pub(super) struct LastEnd {
     pub(super) at: Moment,
     pub(super) pod: PodUid,
-    /// The order was not carried out: there is nothing to be seen.
-    pub(super) has_failed: bool,
+    /// It was not carried out, or nothing is enforced: there is nothing to be seen.
+    pub(super) is_void: bool,
 }
 
 impl LastEnd {
     /// What it brings is not seen yet.
     pub(super) fn is_awaited(&self, now: Moment, timers: &Timers) -> bool {
-        !self.has_failed && now.since(self.at) < timers.retry
+        !self.is_void && now.since(self.at) < timers.retry
     }
 }
 

@@ -12,7 +12,7 @@ use super::view::View;
 use super::{Desk, Step};
 use crate::action::{Action, PodTarget};
 use crate::decision::{Change, Hold, Outcome, Subject};
-use crate::mode::Mode;
+use crate::mode::{Mode, Rule};
 use crate::observation::{
     AddressPolicy, AppName, AppObservation, Observations, Owner, PodObservation, ReplacementState,
 };
@@ -114,8 +114,9 @@ impl Desk {
                 about.memory.is_idle = !left;
             }
             (Phase::HardEvicting, Verdict::FencedDead) => {
-                let left = self.soft_evict(view, about, pods, round, step);
-                let left = self.hard_evict(view, about, pods, step) || left;
+                let is_soft_left = self.soft_evict(view, about, pods, round, step);
+                let left = self.hard_evict(view, about, pods, round, step) || is_soft_left;
+                about.memory.is_idle &= !is_soft_left;
                 if !left {
                     self.finish(view, about, Phase::Gone, step);
                 }
@@ -198,11 +199,12 @@ impl Desk {
     }
 
     /// One at a time, those that nobody replaces first.
-    fn hard_evict(
+    fn hard_evict<'a>(
         &mut self,
-        view: &View<'_>,
+        view: &View<'a>,
         about: &mut Subjected<'_>,
         pods: &[PodObservation],
+        round: &mut Round<'a>,
         step: &mut Step,
     ) -> bool {
         if !about.node.fence_marked {
@@ -224,6 +226,15 @@ impl Desk {
             .filter(|pod| !is_soft(pod) || pod.soft_evicted)
             .collect();
         left.sort_by_key(|pod| (is_soft(pod), pod.created_seconds, &pod.uid));
+        let retry = self.config.timers.retry;
+        let waits = |pod: &&PodObservation| {
+            let tries = about.memory.ends(&pod.uid);
+            tries.is_some_and(|tries| view.now.since(tries.last) < retry)
+        };
+        let is_waiting = left.iter().all(waits);
+        if !left.is_empty() && !self.goes_on(view, about, is_waiting, round, step) {
+            return true;
+        }
         self.end_first(view, about, &left, step, |node, target| {
             Action::HardDelete { node, target }
         })
@@ -249,19 +260,9 @@ impl Desk {
             .collect();
         let may_go = self.may_be_evicted(view, about, &left, round, step);
         let is_waiting = may_go.is_empty() && !is_ending;
-        if about.memory.is_idle && !may_go.is_empty() {
-            if let Some(hold) = round.usage.node_hold(about.node, &self.config.budgets) {
-                self.note_hold(view, about, hold, step);
-                return true;
-            }
-            if let Some(node) = view.seen.nodes.get(about.name) {
-                round.usage.add_node(node);
-            }
+        if !left.is_empty() && !self.goes_on(view, about, is_waiting, round, step) {
+            return true;
         }
-        // What was asked for lately is still to be seen. A drain that only waits is not in action: nobody else waits for it.
-        let last = about.memory.last_end.as_ref();
-        let is_awaited = last.is_some_and(|last| last.is_awaited(view.now, &self.config.timers));
-        about.memory.is_idle = is_waiting && !is_awaited && !left.is_empty();
         let before = step.decisions.len();
         let is_left = self.end_first(view, about, &may_go, step, |node, target| Action::Evict {
             node,
@@ -278,6 +279,34 @@ impl Desk {
             }
         }
         is_left || is_ending || may_go.len() < left.len()
+    }
+
+    /// A node where everything only waits is not in action: nobody else waits for it. When it is to go on, the budgets of nodes are asked
+    /// again, as at first; false where they have no room.
+    fn goes_on<'a>(
+        &mut self,
+        view: &View<'a>,
+        about: &mut Subjected<'_>,
+        is_waiting: bool,
+        round: &mut Round<'a>,
+        step: &mut Step,
+    ) -> bool {
+        let was_idle = about.memory.is_idle;
+        let last = about.memory.last_end.as_ref();
+        let is_awaited = last.is_some_and(|last| last.is_awaited(view.now, &self.config.timers));
+        about.memory.is_idle = is_waiting && !is_awaited;
+        if !was_idle || about.memory.is_idle {
+            return true;
+        }
+        if let Some(hold) = round.usage.node_hold(about.node, &self.config.budgets) {
+            about.memory.is_idle = true;
+            self.note_hold(view, about, hold, step);
+            return false;
+        }
+        if let Some(node) = view.seen.nodes.get(about.name) {
+            round.usage.add_node(node);
+        }
+        true
     }
 
     /// Those that may be evicted now. What keeps all of them is said.
@@ -304,8 +333,12 @@ impl Desk {
         if may_go.is_empty() {
             self.note_hold(view, about, Hold::AppBudget, step);
         }
+        // Where nothing is enforced, nothing is refused.
+        let is_enforced = self.config.modes.of(Rule::Drain, &about.node.rack) == Mode::Enforce;
         let timers = &self.config.timers;
-        may_go.retain(|pod| !tries_of_app(about.memory, pod, left).is_waiting(view.now, timers));
+        may_go.retain(|pod| {
+            !is_enforced || !tries_of_app(about.memory, pod, left).is_waiting(view.now, timers)
+        });
         may_go
     }
 
@@ -408,11 +441,12 @@ impl Desk {
             if is_early {
                 return true;
             }
+            let mode = self.config.modes.of(wish.action.rule(), &about.node.rack);
             if self.grant(view, about, wish, step) == Granted::Yes {
                 about.memory.last_end = Some(LastEnd {
                     at: now,
                     pod: pod.uid.clone(),
-                    has_failed: false,
+                    is_void: mode != Mode::Enforce,
                 });
                 return true;
             }

@@ -4,6 +4,8 @@ use proto_ids::NodeName;
 
 use super::stories::{enforced, first, world};
 use super::{Truth, World, name};
+use crate::decision::{Change, Outcome};
+use crate::mode::{Mode, Modes};
 use crate::observation::{Class, Finding, RuleName, Version};
 use crate::phase::Phase;
 use crate::verdict::Verdict;
@@ -58,6 +60,27 @@ fn finding_cordons_then_drains_with_gaps_and_not_in_business_time() {
         world.count(&sick, |action| matches!(action, Action::Evict { .. })),
         10
     );
+}
+
+#[test]
+fn dry_run_says_each_eviction_once_at_the_pace_of_real_ones() {
+    let config = Config {
+        modes: Modes::all(Mode::DryRun),
+        ..Config::default()
+    };
+    let mut world = World::new(config, (10, 2), 10, 10);
+    world.run(150);
+    let sick = name(3, 4);
+    find(&mut world, &sick, "disk-write", Class::Drain);
+    world.run(400);
+    assert_eq!(world.ordered, []);
+    let said = world.decisions.iter().filter(|one| {
+        let is_evict = matches!(&one.change, Change::Action(Action::Evict { .. }));
+        is_evict && one.outcome == Outcome::WouldDo
+    });
+    assert_eq!(said.count(), 10);
+    let phase = world.core.node(&sick).map(|node| node.1);
+    assert_eq!(phase, Some(Phase::Empty));
 }
 
 #[test]

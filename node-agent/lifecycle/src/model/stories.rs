@@ -85,19 +85,35 @@ fn crashed_node_is_replaced_within_110_seconds_and_nothing_is_deleted() {
 }
 
 #[test]
-fn pod_that_the_api_server_does_not_delete_holds_up_no_other_of_a_fenced_node() {
+fn pods_that_the_api_server_does_not_delete_hold_up_no_other_pod_and_no_other_node() {
     let mut world = world();
-    let dead = name(3, 4);
+    // As many nodes as may be in action in a cluster of a hundred.
+    let fenced = [name(3, 4), name(4, 4)];
+    for dead in &fenced {
+        world.set(dead, Truth::Off);
+        // The oldest of those that nobody replaces: it is the first.
+        world.kept.insert(format!("uid-{dead}-3"));
+        world.seen.nodes.get_mut(dead).unwrap().fence = Some(proof("1"));
+    }
+    world.run(400);
+    for dead in &fenced {
+        let deleted = world.count(dead, |action| matches!(action, Action::HardDelete { .. }));
+        assert_eq!(deleted, 9);
+        let node = world.core.node(dead);
+        assert_eq!(node.map(|node| node.1), Some(Phase::HardEvicting));
+    }
+    let dead = name(5, 4);
     world.set(&dead, Truth::Off);
-    world.run(100);
-    // The oldest of those that nobody replaces: it is the first.
-    world.kept.insert(format!("uid-{dead}-3"));
-    world.seen.nodes.get_mut(&dead).unwrap().fence = Some(proof("1"));
-    world.run(200);
-    let deleted = world.count(&dead, |action| matches!(action, Action::HardDelete { .. }));
-    assert_eq!(deleted, 9);
-    let node = world.core.node(&dead);
-    assert_eq!(node.map(|node| node.1), Some(Phase::HardEvicting));
+    world.run(110);
+    let soft = world.count(&dead, |action| matches!(action, Action::SoftEvict { .. }));
+    assert_eq!(soft, 6);
+    // Whatever refused it does so no more.
+    world.kept.clear();
+    world.run(120);
+    for dead in &fenced {
+        let node = world.core.node(dead);
+        assert_eq!(node.map(|node| node.1), Some(Phase::Gone));
+    }
 }
 
 #[test]
