@@ -1,6 +1,7 @@
 //! Node lifecycle on real nodes, in the place of Kubernetes' own: a node that only the API server cannot reach keeps its traffic; one
 //! without power is replaced, not before a freeze is taken away and whoever leads then; when it is back, what was superseded ends one after
-//! the other; and the address of one that is fenced is another node's once, and only then.
+//! the other; the address of one that is fenced is another node's once, and only then; and one that is sick is emptied as disruption
+//! budgets allow.
 
 mod journal;
 
@@ -37,6 +38,7 @@ fn policy() -> Value {
             "mode": "Enforce", "replace": true,
             "timers": {
                 "quorumHoldSeconds": 30, "quorumSteadySeconds": 10, "recoverySeconds": 30, "healthyDelaySeconds": 10,
+                "drainHoldSeconds": 60,
             },
             "budgets": {"appSurgePercent": 100},
             "breakers": {"warmUpSeconds": 20, "slowGapSeconds": 5},
@@ -310,8 +312,46 @@ fn fenced_gives_its_address_away_once_and_only_then(cluster: &mut Cluster) {
     assert_eq!(look(cluster, "db-0"), before);
 }
 
+fn budget(least: u64) -> Value {
+    json!({
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "shops-open"},
+        "spec": {"minAvailable": least, "selector": {"matchLabels": {"app": SET}}},
+    })
+}
+
+/// Its agent reads of a broken processor in the kernel's log: the Pods move as the disruption budget allows.
+fn sick_is_emptied_as_the_disruption_budget_allows(cluster: &Cluster) {
+    let journal = Journal::begin(cluster);
+    let before = shops_on(cluster, "n1");
+    assert!(!before.is_empty());
+    cluster.apply(&budget(PODS).to_string()).unwrap();
+    let line = "0,4,0,-;{1}[Hardware Error]: event severity: fatal";
+    cluster.write_kernel_log("n1", line).unwrap();
+    let refused = journal.wait(cluster, &Wanted::failed("n1", "Evict"));
+    let why = refused.outcome.message.unwrap_or_default();
+    assert!(why.contains("shops-open"), "{why}");
+    let kept = shops_on(cluster, "n1");
+    assert_eq!(uids(&kept), uids(&before));
+    let serving = served(cluster);
+    for shop in &kept {
+        assert!(!shop.is_ending && shop.ready[0] == "True", "{shop:?}");
+        assert!(serving.contains(&shop.address), "{shop:?} of {serving:?}");
+    }
+
+    cluster.apply(&budget(PODS - 1).to_string()).unwrap();
+    journal.wait(cluster, &Wanted::phase("n1", "Empty"));
+    let left = shops_on(cluster, "n1");
+    assert!(left.is_empty(), "{left:?}");
+    let done = journal.all(cluster, &Wanted::done("n1", "Evict"));
+    for shop in &before {
+        let times = done.iter().filter(|it| target(it) == shop.uid).count();
+        assert_eq!(times, 1, "{shop:?}");
+    }
+    wait_all_serving(cluster);
+}
+
 #[test]
-fn node_is_cut_lost_frozen_replaced_back_and_another_one_fenced() {
+fn node_is_cut_lost_frozen_replaced_back_another_one_fenced_and_one_emptied() {
     turn::take(Rank::Long);
     let builder = builder("cluster-lifecycle").without_upstream_lifecycle();
     // Whether a node is pressed is the whole machine's here, and other tests press it.
@@ -330,6 +370,8 @@ fn node_is_cut_lost_frozen_replaced_back_and_another_one_fenced() {
     let superseded = without_power_is_replaced_when_no_freeze_is_left(&mut cluster);
     back_again_ends_what_was_superseded_one_by_one(&mut cluster, &superseded);
     fenced_gives_its_address_away_once_and_only_then(&mut cluster);
+    wait_all_serving(&cluster);
+    sick_is_emptied_as_the_disruption_budget_allows(&cluster);
 
     // The record holds together over both leaders, and tells of a node what became of what was done to it.
     berth(&cluster, &["decisions"]);

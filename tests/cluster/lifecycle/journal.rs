@@ -35,11 +35,16 @@ pub(super) struct Wanted {
     node: String,
     r#type: ChangeType,
     what: String,
+    became: OutcomeType,
 }
 
 impl Wanted {
     pub(super) fn verdict(node: &str, to: &str) -> Self {
         Self::new(node, ChangeType::Verdict, to)
+    }
+
+    pub(super) fn phase(node: &str, to: &str) -> Self {
+        Self::new(node, ChangeType::Phase, to)
     }
 
     /// That it is to be done.
@@ -52,13 +57,29 @@ impl Wanted {
         Self::new(node, ChangeType::Outcome, action)
     }
 
+    /// That it could not be done.
+    pub(super) fn failed(node: &str, action: &str) -> Self {
+        Self {
+            became: OutcomeType::Failed,
+            ..Self::done(node, action)
+        }
+    }
+
     pub(super) fn held(node: &str, by: &str) -> Self {
         Self::new(node, ChangeType::Held, by)
     }
 
     fn new(node: &str, r#type: ChangeType, what: &str) -> Self {
-        let (node, what) = (node.to_owned(), what.to_owned());
-        Self { node, r#type, what }
+        Self {
+            node: node.to_owned(),
+            r#type,
+            what: what.to_owned(),
+            became: match r#type {
+                ChangeType::Action => OutcomeType::Ordered,
+                ChangeType::Outcome => OutcomeType::Done,
+                _ => OutcomeType::Recorded,
+            },
+        }
     }
 
     fn is(&self, decision: &NodeDecisionSpec) -> bool {
@@ -70,13 +91,12 @@ impl Wanted {
             let text = text.as_deref();
             text.is_some_and(|text| text.starts_with(&self.what))
         };
-        let became = decision.outcome.r#type;
-        match self.r#type {
-            ChangeType::Verdict => begins(&change.to),
+        let is_so = match self.r#type {
+            ChangeType::Verdict | ChangeType::Phase => begins(&change.to),
             ChangeType::Held => begins(&change.hold),
-            ChangeType::Outcome => begins(&change.action) && became == OutcomeType::Done,
-            _ => begins(&change.action) && became == OutcomeType::Ordered,
-        }
+            _ => begins(&change.action),
+        };
+        is_so && decision.outcome.r#type == self.became
     }
 }
 
