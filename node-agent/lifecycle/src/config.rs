@@ -79,8 +79,8 @@ pub struct Timers {
     pub readopt: Duration,
     /// An order that had no effect is given again after so long.
     pub retry: Duration,
-    /// An eviction that had none is tried again after ever longer, at last after this: a disruption budget may never allow it.
-    pub evict_retry: Duration,
+    /// To end a Pod in vain is tried again after ever longer, at last after this: a disruption budget may never allow it.
+    pub end_retry: Duration,
     /// An order older than this is not carried out.
     pub order_life: Duration,
 }
@@ -110,7 +110,7 @@ impl Default for Timers {
             recovery_per_flap: seconds(60),
             readopt: seconds(15),
             retry: seconds(30),
-            evict_retry: seconds(300),
+            end_retry: seconds(300),
             order_life: seconds(10),
         }
     }

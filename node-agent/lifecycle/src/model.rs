@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) liars: BTreeSet<NodeName>,
     /// The API server ends none of these Pods, as where a disruption budget allows no eviction.
     pub(crate) kept: BTreeSet<String>,
+    /// What became of such an order is not heard.
+    pub(crate) is_unheard: bool,
     /// These replacements never become ready.
     pub(crate) replacements_fail: bool,
     peers: BTreeMap<NodeName, Vec<NodeName>>,
@@ -163,6 +165,7 @@ impl World {
             steps: Vec::new(),
             liars: BTreeSet::new(),
             kept: BTreeSet::new(),
+            is_unheard: false,
             replacements_fail: false,
             peers: BTreeMap::new(),
             ending: BTreeMap::new(),
@@ -227,6 +230,9 @@ impl World {
         for order in &step.orders {
             self.ordered.push((self.now, order.clone()));
             if self.is_refused(&order.action) {
+                if self.is_unheard {
+                    continue;
+                }
                 let outcome = Outcome::Failed("refused".to_owned());
                 let record = self.core.outcome(at(self.now), order, outcome);
                 self.decisions.extend(record);

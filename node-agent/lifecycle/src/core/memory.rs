@@ -129,7 +129,7 @@ impl Tries {
     pub(super) fn is_waiting(self, now: Moment, timers: &Timers) -> bool {
         let doublings = self.times.saturating_sub(1).min(16);
         let wait = timers.retry.saturating_mul(1 << doublings);
-        self.times > 0 && now.since(self.last) < wait.min(timers.evict_retry)
+        self.times > 0 && now.since(self.last) < wait.min(timers.end_retry)
     }
 }
 

@@ -154,6 +154,11 @@ impl Desk {
         }
     }
 
+    /// Where nothing is enforced, nothing is refused, and nothing is to be seen of it.
+    fn is_enforced(&self, rule: Rule, about: &Subjected<'_>) -> bool {
+        self.config.modes.of(rule, &about.node.rack) == Mode::Enforce
+    }
+
     fn soft_evict<'a>(
         &mut self,
         view: &View<'a>,
@@ -226,18 +231,20 @@ impl Desk {
             .filter(|pod| !is_soft(pod) || pod.soft_evicted)
             .collect();
         left.sort_by_key(|pod| (is_soft(pod), pod.created_seconds, &pod.uid));
-        let retry = self.config.timers.retry;
-        let waits = |pod: &&PodObservation| {
-            let tries = about.memory.ends(&pod.uid);
-            tries.is_some_and(|tries| view.now.since(tries.last) < retry)
+        let is_enforced = self.is_enforced(Rule::HardEvict, about);
+        let timers = &self.config.timers;
+        let is_due = |pod: &&PodObservation| {
+            let tries = about.memory.ends(&pod.uid).unwrap_or_default();
+            !is_enforced || !tries.is_waiting(view.now, timers)
         };
-        let is_waiting = left.iter().all(waits);
-        if !left.is_empty() && !self.goes_on(view, about, is_waiting, round, step) {
+        let due: Vec<_> = left.iter().copied().filter(is_due).collect();
+        if !left.is_empty() && !self.goes_on(view, about, due.is_empty(), round, step) {
             return true;
         }
-        self.end_first(view, about, &left, step, |node, target| {
+        let is_left = self.end_first(view, about, (&left, &due), step, |node, target| {
             Action::HardDelete { node, target }
-        })
+        });
+        is_left || due.len() < left.len()
     }
 
     fn drain<'a>(
@@ -264,9 +271,8 @@ impl Desk {
             return true;
         }
         let before = step.decisions.len();
-        let is_left = self.end_first(view, about, &may_go, step, |node, target| Action::Evict {
-            node,
-            target,
+        let is_left = self.end_first(view, about, (&left, &may_go), step, |node, target| {
+            Action::Evict { node, target }
         });
         let ended = step.decisions.get(before..).unwrap_or_default();
         for uid in ended.iter().filter_map(|decision| match &decision.change {
@@ -333,8 +339,7 @@ impl Desk {
         if may_go.is_empty() {
             self.note_hold(view, about, Hold::AppBudget, step);
         }
-        // Where nothing is enforced, nothing is refused.
-        let is_enforced = self.config.modes.of(Rule::Drain, &about.node.rack) == Mode::Enforce;
+        let is_enforced = self.is_enforced(Rule::Drain, about);
         let timers = &self.config.timers;
         may_go.retain(|pod| {
             !is_enforced || !tries_of_app(about.memory, pod, left).is_waiting(view.now, timers)
@@ -391,7 +396,7 @@ impl Desk {
         }
         // Younger and not ready first: what has served longest goes last.
         ending.sort_by_key(|pod| (pod.ready, Reverse(pod.created_seconds), &pod.uid));
-        self.end_first(view, about, &ending, step, |node, target| {
+        self.end_first(view, about, (&ending, &ending), step, |node, target| {
             Action::EndSuperseded { node, target }
         });
     }
@@ -409,18 +414,18 @@ impl Desk {
     }
 
     /// Ends the first of these that may be, if nothing ended there lately; those that were told to end in vain come after all others.
-    /// True while some are left.
+    /// One that was told to end and is still `there` is awaited first. True while some are left.
     fn end_first(
         &mut self,
         view: &View<'_>,
         about: &mut Subjected<'_>,
-        pods: &[&PodObservation],
+        (there, due): (&[&PodObservation], &[&PodObservation]),
         step: &mut Step,
         action: impl Fn(NodeName, PodTarget) -> Action,
     ) -> bool {
         let now = view.now;
         let mut left = false;
-        let mut in_turn = pods.to_vec();
+        let mut in_turn = due.to_vec();
         in_turn.sort_by_key(|pod| about.memory.ends(&pod.uid).map(|tries| tries.last));
         for pod in in_turn {
             let wish = Wish {
@@ -434,19 +439,19 @@ impl Desk {
             left = true;
             let is_early = about.memory.last_end.as_ref().is_some_and(|last| {
                 // The one before it is to be seen ending, unless that took too long.
-                let is_there = pods.iter().any(|pod| pod.uid == last.pod) && pod.uid != last.pod;
+                let is_there = there.iter().any(|pod| pod.uid == last.pod) && pod.uid != last.pod;
                 let is_awaited = is_there && last.is_awaited(now, &self.config.timers);
                 is_awaited || now.since(last.at) < self.config.budgets.node_gap
             });
             if is_early {
                 return true;
             }
-            let mode = self.config.modes.of(wish.action.rule(), &about.node.rack);
+            let is_void = !self.is_enforced(wish.action.rule(), about);
             if self.grant(view, about, wish, step) == Granted::Yes {
                 about.memory.last_end = Some(LastEnd {
                     at: now,
                     pod: pod.uid.clone(),
-                    is_void: mode != Mode::Enforce,
+                    is_void,
                 });
                 return true;
             }

@@ -84,6 +84,25 @@ fn dry_run_says_each_eviction_once_at_the_pace_of_real_ones() {
 }
 
 #[test]
+fn pod_that_was_told_to_end_is_awaited_before_the_next_one_is() {
+    let mut world = World::new(enforced(), (10, 2), 10, 10);
+    world.run(150);
+    let sick = name(3, 4);
+    world.kept.insert(format!("uid-{sick}-0"));
+    world.is_unheard = true;
+    find(&mut world, &sick, "disk-write", Class::Drain);
+    world.run(400);
+    let evicts = world
+        .ordered
+        .iter()
+        .filter(|(_, order)| order.action.ends_pod());
+    let moments: Vec<_> = evicts.map(|(at, _)| *at).collect();
+    // Seen to end, the next one follows after five seconds or six.
+    assert!(moments[1] - moments[0] >= 30, "{moments:?}");
+    assert!(moments[3] - moments[2] <= 10, "{moments:?}");
+}
+
+#[test]
 fn pods_that_their_budget_keeps_hold_up_no_others_and_are_asked_for_ever_more_rarely() {
     let mut world = World::new(enforced(), (10, 2), 10, 10);
     world.run(150);

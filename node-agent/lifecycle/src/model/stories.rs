@@ -109,7 +109,7 @@ fn pods_that_the_api_server_does_not_delete_hold_up_no_other_pod_and_no_other_no
     assert_eq!(soft, 6);
     // Whatever refused it does so no more.
     world.kept.clear();
-    world.run(120);
+    world.run(320);
     for dead in &fenced {
         let node = world.core.node(dead);
         assert_eq!(node.map(|node| node.1), Some(Phase::Gone));
