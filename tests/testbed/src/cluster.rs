@@ -25,7 +25,7 @@ pub use self::{
     member::Daemon,
     pools::NODES_PER_RACK,
 };
-use self::{member::Member, pools::Sharing};
+use self::{build::find, member::Member, pools::Sharing};
 use crate::{
     address::Net,
     control_plane::ControlPlane,
@@ -35,6 +35,10 @@ use crate::{
     wait::{Pending, wait_patiently},
     world::World,
 };
+
+/// What kubelet says as it ends where the whole machine's limit of watchers is reached (`fs.inotify.max_user_instances`, 128: ten nodes take
+/// a hundred). That is over by itself, and the limit is not ours; an init system starts kubelet again, so do we.
+const OUT_OF_WATCHES: &str = "inotify_init: too many open files";
 
 /// Two seconds for a node on an idle machine; a busy one with many nodes takes longer.
 const NODES_DEADLINE: Duration = Duration::from_secs(180);
@@ -73,7 +77,7 @@ impl Cluster {
     /// # Errors
     /// There is none of that name.
     pub fn place(&self, name: &str) -> Result<(String, Ipv4Addr)> {
-        let node = build::find(&self.world, name)?;
+        let node = find(&self.world, name)?;
         Ok((node.rack().name().to_owned(), node.address4(Net::External)))
     }
 
@@ -130,9 +134,18 @@ impl Cluster {
             for (name, member) in &mut self.members {
                 let kubelet = member.process(Daemon::Kubelet);
                 let ended = !kubelet.is_some_and(Process::is_running);
-                if ended && expected.iter().any(|(it, _)| it == name) {
+                if !ended || !expected.iter().any(|(it, _)| it == name) {
+                    continue;
+                }
+                if !member.kubelet_tail().contains(OUT_OF_WATCHES) {
                     return Ok(Some(name.clone()));
                 }
+                let started = find(&self.world, name)
+                    .and_then(|node| member.start(Daemon::Kubelet, node, &self.control_plane));
+                return Err(Pending::because(match started {
+                    Ok(()) => format!("the kubelet of {name} had ended: {OUT_OF_WATCHES}"),
+                    Err(error) => format!("{error:#}"),
+                }));
             }
             let states = states(&self.control_plane)
                 .map_err(|error| Pending::because(format!("{error:#}")))?;
