@@ -23,17 +23,21 @@ fn find(world: &mut World, node: &NodeName, rule: &str, class: Class) {
     });
 }
 
-#[test]
-fn finding_cordons_then_drains_with_gaps_and_not_in_business_time() {
+/// Everything enforced, with business on Mondays from nine to five.
+fn in_business() -> Config {
     let business = Window {
         from: MinuteOfWeek::new(0, 9 * 60),
         until: MinuteOfWeek::new(0, 17 * 60),
     };
-    let config = Config {
+    Config {
         business: vec![business],
         ..enforced()
-    };
-    let mut world = World::new(config, (10, 2), 10, 10);
+    }
+}
+
+#[test]
+fn finding_cordons_then_drains_with_gaps_and_not_in_business_time() {
+    let mut world = World::new(in_business(), (10, 2), 10, 10);
     world.seen.week = Some(MinuteOfWeek::new(0, 10 * 60));
     world.run(150);
     let sick = name(3, 4);
@@ -151,15 +155,7 @@ fn pods_that_their_budget_keeps_hold_up_no_others_and_are_asked_for_ever_more_ra
 #[test]
 fn drains_that_wait_for_budgets_or_business_time_do_not_keep_a_lost_node_from_being_replaced() {
     for is_business in [false, true] {
-        let business = Window {
-            from: MinuteOfWeek::new(0, 9 * 60),
-            until: MinuteOfWeek::new(0, 17 * 60),
-        };
-        let config = Config {
-            business: vec![business],
-            ..enforced()
-        };
-        let mut world = World::new(config, (10, 2), 10, 10);
+        let mut world = World::new(in_business(), (10, 2), 10, 10);
         world.seen.week = Some(MinuteOfWeek::new(0, 8 * 60));
         world.run(150);
         // As many as may be in action in a cluster of a hundred.
